@@ -1,0 +1,26 @@
+"""Contract of the market dataset: what an exchange lists, as it said at one moment (REST only)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tidemark.contracts import fields as f
+from tidemark.contracts.fields import Contract, Field, Kind
+
+MARKET: Final = Contract(
+    dataset="market",
+    version=1,
+    grain="One listed market in one answer of the exchange.",
+    natural_key=("exchange", "market", "event_at"),
+    fields=(
+        f.EXCHANGE,
+        f.MARKET,
+        f.CODE,
+        f.EVENT_AT.but(description="When the list was asked for, by our clock: the answer carries no time."),
+        Field("korean_name", Kind.TEXT, "Name of the coin in Korean."),
+        Field("english_name", Kind.TEXT, "Name of the coin in English."),
+        Field("warning", Kind.BOOLEAN, "Whether the exchange has put the market under warning."),
+        Field("cautions", Kind.JSON, "Which cautions are on, by the exchange's own names."),
+        f.EXTRA,
+    ),
+)

@@ -1,0 +1,40 @@
+"""Contract of the trade dataset: one row an execution."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tidemark.contracts import fields as f
+from tidemark.contracts.fields import Contract, Field, Kind, decimal
+
+TRADE: Final = Contract(
+    dataset="trade",
+    version=1,
+    grain="One execution on one market.",
+    natural_key=("exchange", "market", "trade_id"),
+    fields=(
+        f.EXCHANGE,
+        f.MARKET,
+        f.CODE,
+        Field(
+            "trade_id",
+            Kind.INTEGER,
+            "The exchange's id: unique within a market, larger than 2^53, not in order of time.",
+            required=True,
+        ),
+        f.EVENT_AT.but(description="When it was executed."),
+        decimal("price", "Price of the execution.", "quote", required=True, check="> 0"),
+        decimal("size", "Amount that changed hands.", "base", required=True, check="> 0"),
+        f.SIDE.but(required=True),
+        Field("published_at", Kind.TIMESTAMP, "When the exchange published it; null for REST.", "UTC"),
+        f.PREV_CLOSING_PRICE,
+        f.CHANGE,
+        decimal("change_price", "Distance from the previous close, without sign.", "quote"),
+        decimal("best_ask_price", "Lowest ask at the trade; null before 2024-11-27 and for REST.", "quote"),
+        decimal("best_ask_size", "Size at the lowest ask.", "base"),
+        decimal("best_bid_price", "Highest bid at the trade.", "quote"),
+        decimal("best_bid_size", "Size at the highest bid.", "base"),
+        f.STREAM_TYPE,
+        f.EXTRA,
+    ),
+)

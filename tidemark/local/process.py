@@ -1,0 +1,253 @@
+"""Background processes: start detached, wait until healthy, find again, stop.
+
+Lives here: pid files that survive the starter and never lead to killing a stranger (they hold the start time of
+the process, so a recycled pid is recognised), the environment that children get, waiting with an error that quotes
+the log's tail. Doesn't: what the processes are (each server has its own module).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+_LOOPBACK = "127.0.0.1"
+_POLL_S = 0.1
+#: What a child may take over from the shell that called us: where things are, never how Tidemark behaves.
+_INHERITED = (
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "JAVA_HOME", "MAVEN_OPTS", "M2_HOME",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+    "http_proxy", "https_proxy", "no_proxy", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "GOOGLE_APPLICATION_CREDENTIALS",
+)  # fmt: skip
+#: Put into each child's environment with its pid file's path, so that what outlives its parent is recognised.
+_MARK = "LOCAL_STACK_PID_FILE"
+
+
+class LocalError(Exception):
+    """Something of the local stack can't be started or stopped; the message is one line for a person."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """How one background process is started and stopped.
+
+    ``home`` is its working directory, ``pid_file`` and ``log`` may lie anywhere. ``user`` is a numeric uid to run
+    as (only root can); ``stop_signals`` are sent one after the other, each with ``grace_s`` seconds to obey.
+    """
+
+    name: str
+    command: Sequence[str]
+    home: Path
+    log: Path
+    pid_file: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    user: int | None = None
+    group: int | None = None
+    stop_signals: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGKILL)
+    grace_s: float = 20.0
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a child: what the operating system needs, UTC, no telemetry, and ``extra``."""
+    base = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    quiet = {"TZ": "UTC", "DO_NOT_TRACK": "1", "PYTHONUNBUFFERED": "1"}
+    return base | quiet | dict(extra or {})
+
+
+def identity(pid: int) -> str | None:
+    """What tells this process from any other that ever has the same pid; None when there is no such process."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        if sys.platform == "linux":
+            # Ticks since boot: unlike a wall-clock start time it doesn't move when the clock is set.
+            ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+            return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}:{ticks}"
+        return f"{process.create_time():.2f}"
+    except (psutil.Error, OSError, IndexError):
+        return None
+
+
+def running(pid_file: Path) -> int | None:
+    """The pid recorded in ``pid_file`` if exactly that process still runs, else None."""
+    record = _record(pid_file)
+    return record["pid"] if record and identity(record["pid"]) == record["identity"] else None
+
+
+def start(program: Program) -> int:
+    """Start ``program`` in the background, in a session of its own, and return its pid.
+
+    What already runs under the same pid file is left running and its pid returned.
+
+    Raises:
+        LocalError: the program can't be executed.
+    """
+    if (pid := running(program.pid_file)) is not None:
+        return pid
+    for folder in (program.home, program.log.parent, program.pid_file.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        pid = _spawn(program)
+    except OSError as error:
+        raise LocalError(f"{program.name} can't be started: {error.strerror or error}: {program.command[0]}") from None
+    record = {"name": program.name, "pid": pid, "identity": identity(pid), "home": str(program.home.resolve())}
+    temporary = program.pid_file.with_suffix(".new")
+    temporary.write_text(json.dumps(record))
+    temporary.replace(program.pid_file)
+    return pid
+
+
+def _spawn(program: Program) -> int:
+    env = environment(program.env) | {_MARK: str(program.pid_file.resolve())}
+    with program.log.open("ab") as log:
+        return subprocess.Popen(
+            list(program.command), cwd=program.home, env=env, stdin=subprocess.DEVNULL, stdout=log,
+            stderr=subprocess.STDOUT, start_new_session=True, user=program.user, group=program.group,
+            extra_groups=None if program.user is None else [],
+        ).pid  # fmt: skip
+
+
+def stop(program: Program) -> bool:
+    """Stop what ``program.pid_file`` names, children included, and remove the file; True if something ran.
+
+    Raises:
+        LocalError: it still runs after the last signal.
+    """
+    record = _record(program.pid_file)
+    if record is None:
+        return False
+    pid = running(program.pid_file)
+    for sign in program.stop_signals if pid is not None else ():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, sign)  # type: ignore[arg-type]
+        if _gone(record, program.grace_s):
+            break
+    if running(program.pid_file) is not None:
+        raise LocalError(f"{program.name} (pid {pid}) does not stop; see {program.log}")
+    left_over = _kill_left_over(record, program.pid_file)
+    program.pid_file.unlink(missing_ok=True)
+    return pid is not None or left_over
+
+
+def wait_until(
+    what: str, check: Callable[[], bool], *, timeout_s: float, pid_file: Path | None = None, log: Path | None = None
+) -> None:
+    """Wait until ``check`` says True.
+
+    Raises:
+        LocalError: the process of ``pid_file`` ended, or ``timeout_s`` passed; quotes the end of ``log``.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not check():
+        if pid_file is not None and running(pid_file) is None:
+            raise LocalError(f"{what} ended while starting{_quote(log)}")
+        if time.monotonic() > deadline:
+            raise LocalError(f"{what} is not ready after {timeout_s:.0f} s{_quote(log)}")
+        time.sleep(_POLL_S)
+
+
+def port_free(port: int) -> bool:
+    """Whether a server could listen on 127.0.0.1:``port`` now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
+def port_open(port: int) -> bool:
+    """Whether something accepts connections on 127.0.0.1:``port``."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((_LOOPBACK, port)) == 0
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((_LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def require_port(name: str, port: int) -> None:
+    """Raises LocalError with one clear line when ``port`` is taken."""
+    if not port_free(port):
+        raise LocalError(
+            f"port {port} for {name} is taken{_holder(port)}: stop that, or set another port (see .env.example)"
+        )
+
+
+def tail(log: Path, lines: int = 8) -> str:
+    """The last non-empty lines of ``log``, at most 64 KiB from its end."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 65_536))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
+
+
+def _holder(port: int) -> str:
+    with contextlib.suppress(psutil.Error):
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+                return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    return ""
+
+
+def _quote(log: Path | None) -> str:
+    end = tail(log) if log else ""
+    return f"; its log {log} ends with:\n{end}" if end else f"; its log {log} is empty" if log else ""
+
+
+def _record(pid_file: Path) -> dict | None:  # type: ignore[type-arg]
+    try:
+        record = json.loads(pid_file.read_text())
+        return record if isinstance(record["pid"], int) and record["identity"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _gone(record: Mapping[str, object], timeout_s: float) -> bool:
+    pid = int(str(record["pid"]))
+    deadline = time.monotonic() + timeout_s
+    while identity(pid) == record["identity"]:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)  # our own child: don't leave it as a zombie
+    return True
+
+
+def _kill_left_over(record: Mapping[str, object], pid_file: Path) -> bool:
+    members = list(_left_over(int(str(record["pid"])), str(record["home"]), str(pid_file.resolve())))
+    for member in members:
+        with contextlib.suppress(psutil.Error):
+            member.kill()
+    psutil.wait_procs(members, timeout=5)
+    return bool(members)
+
+
+def _left_over(group: int, home: str, mark: str) -> Iterator[psutil.Process]:
+    """Processes of the group that outlived its leader. The number alone is no proof: it could be another's group."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if os.getpgid(process.pid) != group or process.pid == os.getpid():
+                continue
+            if process.environ().get(_MARK) == mark or process.cwd() == home:
+                yield process

@@ -1,0 +1,216 @@
+"""The only reader of the environment.
+
+Lives here: every setting, as one frozen model a role; ``TIDEMARK_<ROLE>__<FIELD>`` in the environment or in
+``.env`` (``.env.example`` lists all). Doesn't: names (``naming``) and anything that does work. Other modules
+take the model of their role as a parameter; only entry points call :func:`load`.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+class SettingsError(Exception):
+    """The environment holds a setting that is missing, unknown or malformed; the message names it."""
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    if not parts.hostname or parts.path not in ("", "/") or parts.query:
+        raise ValueError(f"{url!r} must be scheme://host:port without a path: paths belong to the exchange")
+    return url.rstrip("/")
+
+
+def _lake(url: str) -> str:
+    if not url.startswith(("gs://", "file:///")):
+        raise ValueError(f"{url!r} must be gs://bucket/prefix or file:///directory")
+    return url.rstrip("/")
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
+LakeUrl = Annotated[str, AfterValidator(_lake)]
+
+
+class Role(BaseModel):
+    """Base of every role's settings: frozen, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class ExchangeSettings(Role):
+    """One exchange: where it is and what is taken from it."""
+
+    ws_url: Origin
+    rest_url: Origin
+    datasets: tuple[str, ...] = ("ticker", "trade", "orderbook", "candle")
+    #: The exchange's own codes; empty: every market it lists.
+    codes: tuple[str, ...] = ()
+    frame_format: Literal["DEFAULT", "SIMPLE", "JSON_LIST", "SIMPLE_LIST"] = "SIMPLE"
+    candle_intervals: tuple[str, ...] = ("1m",)
+
+
+class KafkaSettings(Role):
+    """The broker (any that speaks Kafka's protocol)."""
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    #: Raised by hand when topics were made anew under the same cluster id; the local stack raises it by itself.
+    epoch: int = Field(default=0, ge=0)
+    #: Name of the cluster in the lake's paths; empty: the id that the broker reports.
+    cluster: str = ""
+    #: The broker is librdkafka's in-memory one, which drops its oldest records silently.
+    memory: bool = False
+
+
+class LakeSettings(Role):
+    """The object store."""
+
+    url: LakeUrl = f"file://{PROJECT_ROOT}/.tidemark/lake"
+    #: An emulator's address, for tests; empty: Google Cloud Storage itself.
+    gcs_endpoint: str = ""
+
+
+class WarehouseSettings(Role):
+    """PostgreSQL."""
+
+    url: SecretStr = SecretStr("postgresql://tidemark_loader@127.0.0.1:5433/tidemark")
+    #: Who may create schemas and roles (``tidemark migrate``); empty: the same as ``url``.
+    admin_url: SecretStr = SecretStr("")
+    dbt_user: str = "tidemark_dbt"
+    dbt_password: SecretStr = SecretStr("")
+    dbt_threads: int = Field(default=2, ge=1, le=4)
+
+
+class ValkeySettings(Role):
+    """The hot store."""
+
+    url: str = "redis://127.0.0.1:6380/0"
+
+
+class ProducerSettings(Role):
+    """The socket side of streaming."""
+
+    worker: str = "producer-1"
+    #: Bytes in librdkafka's queue at which the socket is no longer read.
+    max_buffer_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
+    reconnect_min_s: float = Field(default=0.5, gt=0)
+    reconnect_max_s: float = Field(default=30.0, gt=0)
+    ping_interval_s: float = Field(default=20.0, gt=0)
+    drain_timeout_s: float = Field(default=20.0, gt=0)
+    #: With the in-memory broker: pause the socket while the sink is more than this behind.
+    max_lag_bytes: int = Field(default=16 * 1024 * 1024, ge=64 * 1024)
+
+
+class SinkSettings(Role):
+    """The Parquet side of streaming."""
+
+    worker: str = "sink-1"
+    group: str = "tidemark.sink"
+    rotate_rows: int = Field(default=200_000, ge=1)
+    rotate_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    rotate_seconds: float = Field(default=60.0, gt=0)
+    session_timeout_ms: int = Field(default=10_000, ge=6_000)
+    drain_timeout_s: float = Field(default=30.0, gt=0)
+
+
+class SlackSettings(Role):
+    """Slack. Without a token nothing is posted; the digest page shows what would have been."""
+
+    base_url: str = "https://slack.com/api/"
+    token: SecretStr = SecretStr("")
+    channel: str = ""
+    #: Where failures of DAGs and services go; empty: the same channel.
+    alert_channel: str = ""
+
+
+class LlmSettings(Role):
+    """The model that writes the report's narrative. Without a key the deterministic text is used."""
+
+    base_url: str = "https://api.anthropic.com"
+    api_key: SecretStr = SecretStr("")
+    model: str = "claude-sonnet-4-5"
+    timeout_s: float = Field(default=60.0, gt=0)
+    max_tokens: int = Field(default=2_000, ge=100)
+
+
+class ReportSettings(Role):
+    """The daily report."""
+
+    languages: tuple[Literal["en", "ko"], ...] = ("en", "ko")
+    #: How long after KST midnight the report waits for complete coverage, minutes.
+    wait_minutes: int = Field(default=30, ge=0)
+    #: Folder for the digest page; empty: no page is written.
+    page_dir: str = ""
+
+
+class LocalSettings(Role):
+    """The platform on one machine (``make up``)."""
+
+    state_dir: Path = PROJECT_ROOT / ".tidemark"
+    broker: Literal["auto", "kafka", "memory", "redpanda"] = "auto"
+    source: Literal["simulator", "live"] = "simulator"
+    airflow_port: int = 8080
+    pages_port: int = 8002
+    kafka_port: int = 9092
+    postgres_port: int = 5433
+    valkey_port: int = 6380
+    simulator_port: int = 9443
+    seed: int = 20_260_413
+    trades_per_day: int = Field(default=150_000, ge=1_000)
+
+
+class Settings(BaseSettings):
+    """All roles. Read once by an entry point, then handed down role by role."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TIDEMARK_",
+        env_nested_delimiter="__",
+        env_file=".env",
+        env_ignore_empty=True,
+        nested_model_default_partial_update=True,
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+    )
+
+    upbit: ExchangeSettings = ExchangeSettings(ws_url="wss://api.upbit.com", rest_url="https://api.upbit.com")
+    kafka: KafkaSettings = KafkaSettings()
+    lake: LakeSettings = LakeSettings()
+    warehouse: WarehouseSettings = WarehouseSettings()
+    valkey: ValkeySettings = ValkeySettings()
+    producer: ProducerSettings = ProducerSettings()
+    sink: SinkSettings = SinkSettings()
+    slack: SlackSettings = SlackSettings()
+    llm: LlmSettings = LlmSettings()
+    report: ReportSettings = ReportSettings()
+    local: LocalSettings = LocalSettings()
+
+    @cached_property
+    def exchanges(self) -> dict[str, ExchangeSettings]:
+        """Settings of every exchange by name."""
+        return {"upbit": self.upbit}
+
+
+def load() -> Settings:
+    """Read the environment (and ``.env`` in the working directory).
+
+    Raises:
+        SettingsError: a setting is malformed; the message names each one and never shows its value.
+    """
+    roles = "|".join(Settings.model_fields).upper()
+    unknown = [k for k in os.environ if k.startswith("TIDEMARK_") and k.split("__")[0][9:] not in roles.split("|")]
+    if unknown:
+        raise SettingsError(f"no such setting: {', '.join(sorted(unknown))} (the roles are {roles})")
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [f"  TIDEMARK_{'__'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        raise SettingsError("these settings are not usable:\n" + "\n".join(lines)) from None
