@@ -214,3 +214,18 @@ def load() -> Settings:
     except ValidationError as error:
         lines = [f"  TIDEMARK_{'__'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
         raise SettingsError("these settings are not usable:\n" + "\n".join(lines)) from None
+
+
+_INHERITED = (
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "JAVA_HOME", "MAVEN_OPTS", "M2_HOME",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+    "http_proxy", "https_proxy", "no_proxy", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "GOOGLE_APPLICATION_CREDENTIALS",
+)  # fmt: skip
+
+
+def inherited_environment() -> dict[str, str]:
+    """What a child process may take over from this one's environment: where things are, never how Tidemark behaves.
+
+    No ``TIDEMARK_*`` variable is among them: a child is told its settings explicitly.
+    """
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ}

@@ -1,0 +1,81 @@
+# Tidemark. `make` alone lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# No part of the platform sends telemetry.
+export DO_NOT_TRACK = 1
+export DBT_SEND_ANONYMOUS_USAGE_STATS = false
+export GX_ANALYTICS_ENABLED = false
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- the two commands ---------------------------------------------------------------------------------------
+
+.PHONY: up
+up: install ## start the whole platform on this machine and post the first report (BROKER=memory, SOURCE=live)
+	@$(if $(BROKER),TIDEMARK_LOCAL__BROKER=$(BROKER)) $(if $(SOURCE),TIDEMARK_LOCAL__SOURCE=$(SOURCE)) $(BIN)/tidemark up
+
+.PHONY: test
+test: install ## every test: static checks, unit, integration, Airflow, the whole platform end to end
+	@infra/ci/stages static unit integration airflow end-to-end
+
+# --- the platform -------------------------------------------------------------------------------------------
+
+.PHONY: down status logs
+down: install ## stop everything `make up` started, and nothing else
+	@$(BIN)/tidemark down
+
+status: install ## what runs, and where
+	@$(BIN)/tidemark status
+
+logs: install ## follow the logs (NAME=sink for one)
+	@$(BIN)/tidemark logs $(NAME)
+
+# --- working on it ------------------------------------------------------------------------------------------
+
+.PHONY: install
+install: $(STAMP) ## make the virtual environment from the lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "Tidemark needs Python 3.11 to 3.13; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Installing the locked environment into $(VENV) (about a minute the first time)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: unit
+unit: install ## the unit tests alone (under a minute)
+	@infra/ci/stages unit
+
+.PHONY: check
+check: install ## static checks: ruff, mypy, sqlfluff, rendered contracts, compose
+	@infra/ci/stages static
+
+.PHONY: fix
+fix: install ## let ruff and sqlfluff repair what they can
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+	@$(BIN)/sqlfluff fix --quiet dbt/models dbt/tests || true
+
+.PHONY: contracts
+contracts: install ## render the contracts again (Arrow, DDL, dbt sources, JSON Schema, reference page)
+	@$(BIN)/python -m tidemark.contracts.render
+
+.PHONY: docs
+docs: install ## build dbt docs against the running platform
+	@$(BIN)/tidemark docs
+
+.PHONY: lock
+lock: install ## resolve the dependencies again
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --all-extras pyproject.toml --output-file requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url pyproject.toml --constraint requirements.lock --output-file requirements-worker.lock

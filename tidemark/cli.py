@@ -1,0 +1,118 @@
+"""The command line: ``tidemark …``.
+
+Lives here: one thin command a verb, and errors turned into one line for a person. Doesn't: work. Streaming and
+alerts are started as modules of their own (``python -m streaming.producer``), so that this package never imports
+them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, NoReturn
+
+import typer
+
+from tidemark import settings as config
+
+app = typer.Typer(
+    name="tidemark",
+    help="A crypto market-data platform that can prove it lost nothing.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Logs = Annotated[str | None, typer.Argument(help="One service, such as sink; all of them when left out.")]
+Exchange = Annotated[str, typer.Option(help="Name of the exchange.")]
+Instant = Annotated[datetime, typer.Option(help="UTC, such as 2026-04-13T00:00:00.", formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"])]
+
+
+@app.command()
+def up() -> None:
+    """Start the whole platform on this machine, run yesterday through it and post the first report."""
+    from tidemark.local import stack
+
+    raise typer.Exit(stack.up(_settings()))
+
+
+@app.command()
+def down() -> None:
+    """Stop everything that `up` started, and nothing else."""
+    from tidemark.local import stack
+
+    raise typer.Exit(stack.down(_settings()))
+
+
+@app.command()
+def status() -> None:
+    """Show what runs, since when, and where to find it."""
+    from tidemark.local import stack
+
+    raise typer.Exit(stack.status(_settings()))
+
+
+@app.command()
+def logs(name: Logs = None) -> None:
+    """Follow the logs of the local stack."""
+    from tidemark.local import stack
+
+    raise typer.Exit(stack.logs(_settings(), name))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the warehouse's schemas, roles and tables and the broker's topics up to date."""
+    from tidemark.jobs import migrate as job
+
+    print(job.run(_settings()))
+
+
+@app.command()
+def produce() -> None:
+    """Carry frames from the exchanges' sockets to their topics, until stopped."""
+    _become("streaming.producer")
+
+
+@app.command()
+def sink() -> None:
+    """Carry records from the topics to typed Parquet in the lake, until stopped."""
+    _become("streaming.consumer")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def report(context: typer.Context) -> None:
+    """Write and deliver the daily report (all options: tidemark report --help-all)."""
+    _become("alerts.report", *("--help" if a == "--help-all" else a for a in context.args))
+
+
+def main() -> None:
+    """Run the command line; an expected error is one line on stderr and exit code 2."""
+    try:
+        app()
+    except _expected_errors() as error:
+        print(f"tidemark: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _settings() -> config.Settings:
+    return config.load()
+
+
+def _become(module: str, *arguments: str) -> NoReturn:
+    """Replace this process by ``python -m module`` run from the project, so that signals reach it directly."""
+    _settings()  # a malformed setting is reported here, in one line
+    os.chdir(config.PROJECT_ROOT)
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - no shell, fixed module
+
+
+def _expected_errors() -> tuple[type[Exception], ...]:
+    from tidemark.local.process import LocalError
+
+    return (config.SettingsError, LocalError)
+
+
+def _add_simulate(register: Callable[..., None]) -> None:
+    app.command("simulate")(register)
