@@ -1,0 +1,60 @@
+"""compose.yaml and the Dockerfiles, as far as they can be checked without a container engine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def compose() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
+
+
+def test_compose_names_only_what_it_declares() -> None:
+    project = compose()
+    for name, service in project["services"].items():
+        assert set(service.get("depends_on", {})) <= set(project["services"]), name
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert source in project["volumes"] or (ROOT / source).exists(), (name, source)
+
+
+def test_every_published_port_is_on_loopback() -> None:
+    ports = [p for s in compose()["services"].values() for p in s.get("ports", [])]
+    assert ports
+    assert all(p.startswith("127.0.0.1:") for p in ports)
+
+
+def test_no_secret_is_written_into_compose() -> None:
+    text = (ROOT / "compose.yaml").read_text("utf-8")
+    secrets = re.findall(r"(?i)(?:password|token|api_key|secret|fernet_key)\w*:\s*(\S+)", text)
+    assert secrets
+    assert all(s.strip('"').startswith(("$", "{", "postgresql://")) for s in secrets), secrets
+
+
+def test_images_run_as_nobody_in_particular() -> None:
+    for name in ("Dockerfile", "Dockerfile_Worker"):
+        users = re.findall(r"^USER (\S+)", (ROOT / name).read_text("utf-8"), re.MULTILINE)
+        assert users, name
+        assert users[-1] == "10001", name
+
+
+def test_the_worker_image_has_no_airflow_and_no_dbt() -> None:
+    lock = (ROOT / "requirements-worker.lock").read_text("utf-8")
+    assert "confluent-kafka==" in lock
+    assert not re.search(r"^(apache-airflow|dbt-|astronomer)", lock, re.MULTILINE)
+
+
+def test_locks_are_pinned_by_hash_and_name_no_host() -> None:
+    for name in ("requirements.lock", "requirements-worker.lock"):
+        text = (ROOT / name).read_text("utf-8")
+        pins = re.findall(r"^[a-z0-9][\w.\[\]-]*==", text, re.MULTILINE)
+        assert len(pins) > 20
+        assert text.count("--hash=sha256:") >= len(pins)
+        assert "://" not in text
+        assert "--index-url" not in text
