@@ -92,8 +92,9 @@ def postgres_url(postgres_server: PostgresServer) -> str:
 
 @pytest.fixture
 def fresh_database(postgres_server: PostgresServer) -> Iterator[Callable[..., str]]:
-    """A function that makes an empty database (or a copy of ``template``, a name) and returns its admin
-    URL.""" made: list[str] = [] admin = postgres_server.url("postgres")
+    """A function that makes an empty database (or copies the one named); returns its administrator's URL."""
+    made: list[str] = []
+    admin = postgres_server.url("postgres")
 
     def make(template: str = "template1") -> str:
         name = f"test_{os.getpid()}_{next(_numbers)}"

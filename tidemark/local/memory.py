@@ -21,8 +21,7 @@ SAFE_LAG_BYTES = 3 * 1024 * 1024
 
 @dataclass(frozen=True)
 class MemoryBroker:
-    """One in-memory broker with the topics of ``exchanges``. It chooses its own port: see
-    :attr:`bootstrap`."""
+    """One in-memory broker with the topics of ``exchanges``; it chooses its own port."""
 
     home: Path
     log: Path

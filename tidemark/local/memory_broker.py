@@ -42,9 +42,7 @@ def main() -> int:
 
 
 def start_cluster(exchanges: list[str]) -> str:
-    """Start a one-broker mock cluster in this process, with the topics of ``exchanges``; its bootstrap
-    servers.
-    """
+    """Start a one-broker cluster in this process, with the topics of ``exchanges``; its bootstrap servers."""
     kafka = _library()
     error = ctypes.create_string_buffer(_ERROR_BYTES)
     handle = kafka.rd_kafka_new(_PRODUCER, None, error, _ERROR_BYTES)

@@ -7,6 +7,7 @@ reach.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pwd
@@ -27,7 +28,7 @@ from tidemark.local.process import LocalError, Program
 _ADMIN = "postgres"
 _UNPRIVILEGED = "nobody"
 #: Where root's servers go when ``nobody`` can't reach the state directory (a home directory is usually 0700).
-_ROOT_PLACES = (Path("/var/lib/tidemark"), Path("/var/tmp/tidemark"))
+_ROOT_PLACE = Path("/var/lib/tidemark")
 _HBA = """\
 # Everybody on this machine is trusted, nobody outside it can connect: the server listens on loopback only.
 host  all  all  127.0.0.1/32  trust
@@ -36,8 +37,7 @@ host  all  all  127.0.0.1/32  trust
 
 @dataclass(frozen=True)
 class PostgresServer:
-    """One server: its data in ``home`` (for root perhaps elsewhere, see :attr:`place`), listening on
-    ``port``.
+    """One server: its data in ``home`` (for root perhaps elsewhere, see ``place``), listening on ``port``.
 
     ``durable=False`` (tests) skips fsync. The administrator's role is ``postgres``, without a password.
     """
@@ -202,15 +202,12 @@ def _reachable(folder: Path) -> bool:
 
 
 def _root_place() -> Path:
-    for place in _ROOT_PLACES:
-        try:
-            place.mkdir(parents=True, exist_ok=True, mode=0o755)
-        except OSError:
-            continue
-        if os.access(place, os.W_OK) and _reachable(place):
-            return place
+    with contextlib.suppress(OSError):
+        _ROOT_PLACE.mkdir(parents=True, exist_ok=True, mode=0o755)
+        if _ROOT_PLACE.stat().st_uid == 0 and os.access(_ROOT_PLACE, os.W_OK) and _reachable(_ROOT_PLACE):
+            return _ROOT_PLACE
     raise LocalError(
-        f"PostgreSQL can't run as root, and no folder for user {_UNPRIVILEGED} can be made: run as a user"
+        f"PostgreSQL can't run as root, and user {_UNPRIVILEGED} can't use {_ROOT_PLACE}: run as another user"
     )
 
 

@@ -26,8 +26,9 @@ _POLL_S = 0.1
 #: What a child may take over from the shell that called us: where things are, never how Tidemark behaves.
 _INHERITED = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "JAVA_HOME", "MAVEN_OPTS", "M2_HOME",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
-    "http_proxy", "https_proxy", "no_proxy", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "GOOGLE_APPLICATION_CREDENTIALS",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GOOGLE_APPLICATION_CREDENTIALS",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
 )  # fmt: skip
 #: Put into each child's environment with its pid file's path, so that what outlives its parent is recognised.
 _MARK = "LOCAL_STACK_PID_FILE"
@@ -68,8 +69,8 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def identity(pid: int) -> str | None:
-    """What tells this process from any other that ever has the same pid; None when there is no such
-    process.""" try:
+    """What tells this process from any other that ever has the same pid; None when there is none."""
+    try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1:
             return None  # with more threads it is a JVM on its way out: its ports may still be taken
@@ -203,8 +204,7 @@ def require_port(name: str, port: int) -> None:
     """Raises LocalError with one clear line when ``port`` is taken."""
     if not port_free(port):
         raise LocalError(
-            f"port {port} for {name} is taken{_holder(port)}: stop that, or set another port (see
-            .env.example)"
+            f"port {port} for {name} is taken{_holder(port)}: stop that, or set another port (.env)"
         )
 
 
@@ -266,9 +266,7 @@ def _kill_left_over(record: Mapping[str, object], pid_file: Path) -> bool:
 
 
 def _left_over(group: int, home: str, mark: str) -> Iterator[psutil.Process]:
-    """Processes of the group that outlived its leader. The number alone is no proof: it could be another's
-    group.
-    """
+    """Processes of the group that outlived its leader; its number alone is no proof, it could be another's."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if os.getpgid(process.pid) != group or process.pid == os.getpid():

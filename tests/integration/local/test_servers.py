@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -110,8 +110,9 @@ def test_postgres_that_cannot_start_quotes_its_log(postgres: PostgresServer) -> 
     (postgres.data / "PG_VERSION").write_text("18\n")
 
 
-def test_a_fresh_database_is_empty_and_a_template_is_copied(fresh_database) -> None:  # type:
-ignore[no-untyped-def]
+def test_a_fresh_database_is_empty_and_a_template_is_copied(
+    fresh_database: Callable[..., str],
+) -> None:
     first = fresh_database()
     with psycopg.connect(first, autocommit=True) as connection:
         connection.execute("create table here as select 1 as one")
@@ -122,8 +123,8 @@ ignore[no-untyped-def]
         assert connection.execute("select to_regclass('here')").fetchone() == (None,)
 
 
-def test_kafka_keeps_its_data_over_a_restart(fresh_kafka) -> None:  # type: ignore[no-untyped-def]
-    server: KafkaServer = fresh_kafka()
+def test_kafka_keeps_its_data_over_a_restart(fresh_kafka: Callable[[], KafkaServer]) -> None:
+    server = fresh_kafka()
     admin = AdminClient({"bootstrap.servers": server.bootstrap, "log_level": 0})
     admin.create_topics([NewTopic("kept", 4, 1)])["kept"].result(30)
     assert admin.describe_cluster().result(30).cluster_id == server.cluster() != ""
