@@ -1,0 +1,186 @@
+"""The interface of an exchange: pure functions, bytes in and events out.
+
+Lives here: the types that every exchange gives and takes (rows, requests, connections, the reasons why something
+cannot be parsed) and the protocols :class:`Exchange`, :class:`Rest` and :class:`Query`. Doesn't: any exchange's own
+knowledge (``exchanges/<name>``), sockets (``streaming``), HTTP (``transport``).
+
+A row is a dict with exactly the contract's own columns as keys, the envelope not included. Decimals are
+``decimal.Decimal`` that fit the lake's type, times are ``datetime`` in UTC, JSON columns are text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from urllib.parse import urlencode
+
+from tidemark.settings import ExchangeSettings
+
+Row = dict[str, object]
+
+
+class Unparsable(Exception):
+    """A message that cannot become rows: it goes to the dead letters.
+
+    ``reason`` is a short stable slug (``not_json``, ``unknown_type``, ``bad_number``, …) that is counted and stored;
+    ``message`` says what was wrong with which field.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The events of one frame, in its order; the place in the list is the row's ``item``."""
+
+    rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A frame that carries nothing to keep by design (an acknowledgement, a sign of life)."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One socket to open: where (path on the exchange's host), and what to ask for there."""
+
+    path: str
+    datasets: tuple[str, ...]
+    codes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP GET: path and parameters on the exchange's REST host, and the rate limit it counts against."""
+
+    path: str
+    params: tuple[tuple[str, str], ...]
+    group: str
+
+    def key(self) -> str:
+        """The request as text, the same for the same request: part of a REST object's name in the lake."""
+        return f"GET {self.path}?{urlencode(sorted(self.params))}"
+
+
+class Query(Protocol):
+    """A question to the REST interface, page by page: what to send, how to read it, what to ask next."""
+
+    @property
+    def dataset(self) -> str:
+        """The dataset that the rows belong to."""
+
+    @property
+    def request(self) -> Request:
+        """The request of this page."""
+
+    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+        """The rows of an answer, in its order; ``asked_at`` (UTC) is for answers that carry no time.
+
+        Raises:
+            Unparsable: the answer is not what this question is answered with.
+        """
+
+    def following(self, rows: Sequence[Row]) -> Query | None:
+        """The question for the next page after ``rows``, or None when there is nothing more to ask.
+
+        Raises:
+            Unparsable: the answer did not move on, so asking again would never end.
+        """
+
+
+class Rest(Protocol):
+    """What an exchange serves over HTTP."""
+
+    @property
+    def limits(self) -> Mapping[str, float]:
+        """Requests a second for each rate group."""
+
+    def remaining(self, headers: Mapping[str, str]) -> int | None:
+        """How many requests the exchange still allows in this second, where it says so. Header names: any case."""
+
+    def markets(self) -> Query:
+        """Every market the exchange lists."""
+
+    def candles(
+        self,
+        code: str,
+        interval: str,
+        to: datetime | None = None,
+        since: datetime | None = None,
+        count: int = 0,
+    ) -> Query:
+        """Bars of one market, newest first: those that start before ``to`` (UTC, exclusive), paging back to ``since``.
+
+        ``count`` is the page's size; 0 means the largest the exchange allows. The last page may reach behind
+        ``since``. Bars without trades do not exist.
+        """
+
+    def ticks(
+        self,
+        code: str,
+        days_ago: int = 0,
+        to: str = "",
+        cursor: int | None = None,
+        since: datetime | None = None,
+        count: int = 0,
+    ) -> Query:
+        """Trades of one market and one UTC day (``days_ago`` before today), newest first, paging back to ``since``.
+
+        ``to`` is a time of that day (``HH:MM:SS`` UTC), ``cursor`` a trade id: what comes after it is older.
+        """
+
+    def tickers(self, codes: Sequence[str]) -> Query:
+        """The state of these markets now, as many a page as a request can hold."""
+
+
+class Exchange(Protocol):
+    """One exchange."""
+
+    @property
+    def name(self) -> str:
+        """Lower case, as it stands in topics and in the column ``exchange``."""
+
+    @property
+    def rest(self) -> Rest:
+        """Its REST interface."""
+
+    @property
+    def keep_alive(self) -> bytes | None:
+        """Text message that keeps a connection open; None: a protocol ping does."""
+
+    def parse(self, dataset: str, frame: bytes) -> Parsed | Ignored:
+        """The events of a frame from the topic of ``dataset``.
+
+        Raises:
+            Unparsable: the frame cannot be placed: no JSON, no known type, no market, a value of the wrong type, or
+                it belongs to another dataset.
+        """
+
+    def classify(self, frame: bytes) -> tuple[str, str]:
+        """The dataset whose topic a frame belongs to, and its market code (empty where it has none).
+
+        A cheap look, never an error: what isn't recognisable market data belongs to ``system``.
+        """
+
+    def connections(
+        self, settings: ExchangeSettings, codes: Sequence[str], codes_per_connection: int
+    ) -> tuple[Connection, ...]:
+        """The sockets to open so that everything asked for is covered, each thing once."""
+
+    def subscribe(self, settings: ExchangeSettings, connection: Connection, ticket: str) -> list[bytes]:
+        """The text messages to send when ``connection`` has been opened; ``ticket`` names it uniquely."""
+
+    def market(self, code: str) -> str:
+        """The canonical symbol ``BASE-QUOTE`` of one of the exchange's market codes.
+
+        Raises:
+            Unparsable: it is not a market code of this exchange (``bad_code``).
+        """

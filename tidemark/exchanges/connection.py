@@ -1,0 +1,74 @@
+"""Records that producers write about their own connections, into the topic of the dataset ``system``.
+
+Lives here: their form, written and read in one place, whatever the exchange. Doesn't: when they are written
+(``streaming.producer``). The Kafka record carries the header ``kind`` with ``open`` or ``close``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from tidemark.exchanges import messages, values
+from tidemark.exchanges.base import Parsed, Row, Unparsable
+
+OPEN: Final = "open"
+CLOSE: Final = "close"
+#: A frame too large for a record: only its beginning is there, to be dead-lettered.
+OVERSIZED: Final = "oversized"
+KINDS: Final = (OPEN, CLOSE, OVERSIZED)
+
+_COLUMNS: Final = ("kind", "exchange", "connection", "worker", "frames", "reason", "subscription")
+_ENCODE: Final = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionRecord:
+    """A connection that was opened or, with ``closed_at``, closed. Times in UTC by our clock."""
+
+    exchange: str
+    connection: str
+    worker: str
+    opened_at: datetime
+    subscription: dict[str, Any] | None = None
+    closed_at: datetime | None = None
+    last_frame_at: datetime | None = None
+    frames: int | None = None
+    reason: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """``open`` or ``close``."""
+        return OPEN if self.closed_at is None else CLOSE
+
+    def encode(self) -> bytes:
+        """The record's value: JSON."""
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        known = {name: value for name, value in fields.items() if value is not None}
+        return _ENCODE({"kind": self.kind, **known})
+
+
+def parse(value: bytes) -> Parsed:
+    """The row of the dataset ``system`` that a connection record is.
+
+    Raises:
+        Unparsable: it is not one.
+    """
+    record = messages.decode(value)
+    if not isinstance(record, dict) or record.get("kind") not in (OPEN, CLOSE):
+        raise Unparsable(
+            "bad_record", f"not a record of an opened or closed connection: {values.shown(value[:60])}"
+        )
+    at = "opened_at" if record["kind"] == OPEN else "closed_at"
+    row: Row = {name: record.get(name) for name in _COLUMNS}
+    for name in ("exchange", "connection", "worker"):
+        row[name] = values.text(record.get(name), name)
+    row["frames"] = None if row["frames"] is None else values.integer(row["frames"], "frames")
+    row["event_at"] = values.iso_time(record.get(at), at)
+    unknown = [name for name in record if name not in _COLUMNS and name != at]
+    row["subscription"] = None if row["subscription"] is None else messages.text(row["subscription"])
+    row["extra"] = messages.extra(value, 0, record, unknown)
+    return Parsed([row])

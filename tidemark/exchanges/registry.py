@@ -1,0 +1,41 @@
+"""Which exchanges there are, and the one way to read a record of a raw topic.
+
+Lives here: name to exchange. Doesn't: anything an exchange knows about itself.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tidemark.exchanges import connection
+from tidemark.exchanges.base import Exchange, Ignored, Parsed, Unparsable
+from tidemark.exchanges.upbit import UPBIT
+
+EXCHANGES: Final[dict[str, Exchange]] = {exchange.name: exchange for exchange in (UPBIT,)}
+
+
+def get(name: str) -> Exchange:
+    """The exchange of that name.
+
+    Raises:
+        KeyError: there is none; the message lists those there are.
+    """
+    if name not in EXCHANGES:
+        raise KeyError(f"no exchange {name!r}; there are: {', '.join(sorted(EXCHANGES))}")
+    return EXCHANGES[name]
+
+
+def read(exchange: str, dataset: str, kind: str | None, value: bytes) -> Parsed | Ignored:
+    """The rows of one record of a raw topic; ``kind`` is its header of that name (None: a frame of the exchange).
+
+    Raises:
+        Unparsable: it belongs to the dead letters.
+        KeyError: no such exchange.
+    """
+    if kind is None:
+        return get(exchange).parse(dataset, value)
+    if kind == connection.OVERSIZED:
+        raise Unparsable("truncated", "the frame was too large for a record: only its beginning is here")
+    if kind in (connection.OPEN, connection.CLOSE):
+        return connection.parse(value)
+    raise Unparsable("unknown_kind", f"a record of kind {kind!r}; known are {', '.join(connection.KINDS)}")

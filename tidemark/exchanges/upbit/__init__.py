@@ -1,0 +1,49 @@
+"""Upbit (spot): the exchange behind the common interface.
+
+Lives here: ``UPBIT`` and the modules behind it by concern: ``symbols``, ``fields``, ``frames``, ``subscribe``,
+``rest``. Doesn't: anything that opens a connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+from tidemark.exchanges.base import Connection, Ignored, Parsed
+from tidemark.exchanges.upbit import frames, subscribe, symbols
+from tidemark.exchanges.upbit.rest import Rest
+from tidemark.settings import ExchangeSettings
+
+
+class Upbit:
+    """Upbit (see ``base.Exchange`` for what each method promises)."""
+
+    name: ClassVar[str] = symbols.NAME
+    rest: ClassVar[Rest] = Rest()
+    #: A protocol ping is answered, and counts as activity.
+    keep_alive: ClassVar[bytes | None] = None
+
+    def parse(self, dataset: str, frame: bytes) -> Parsed | Ignored:
+        """The events of a frame from the topic of ``dataset``."""
+        return frames.parse(dataset, frame)
+
+    def classify(self, frame: bytes) -> tuple[str, str]:
+        """The dataset and market code of a frame, at a glance."""
+        return frames.classify(frame)
+
+    def connections(
+        self, settings: ExchangeSettings, codes: Sequence[str], codes_per_connection: int
+    ) -> tuple[Connection, ...]:
+        """The sockets to open."""
+        return subscribe.connections(settings, codes, codes_per_connection)
+
+    def subscribe(self, settings: ExchangeSettings, connection: Connection, ticket: str) -> list[bytes]:
+        """The messages to send on a new connection."""
+        return subscribe.messages(settings, connection, ticket)
+
+    def market(self, code: str) -> str:
+        """``BTC-KRW`` for ``KRW-BTC``."""
+        return symbols.market(code)
+
+
+UPBIT: Final = Upbit()

@@ -1,0 +1,271 @@
+"""Upbit's REST interface: what to ask, how to read the answer, what to ask next.
+
+Lives here: one query a path that the platform uses. Doesn't: sending (``transport``), when to ask (``jobs``).
+
+Lists come newest first. Candles without trades do not exist, so a page may span any length of time, and only an
+empty page is the end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, ClassVar, Final
+
+from tidemark.exchanges import messages
+from tidemark.exchanges.base import Request, Row, Unparsable
+from tidemark.exchanges.upbit import fields, frames, symbols
+from tidemark.exchanges.values import boolean, shown
+
+_CANDLES_A_PAGE: Final = 200
+_TICKS_A_PAGE: Final = 500
+_MARKETS_A_REQUEST: Final = 100
+_TIMES: Final = re.compile(r"([01][0-9]|2[0-3]):?[0-5][0-9]:?[0-5][0-9]")
+_SECOND: Final = re.compile(r"\bsec=([0-9]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class MarketsQuery:
+    """Every listed market. The answer carries no time, so ``event_at`` is when it was asked for."""
+
+    dataset: ClassVar[str] = "market"
+
+    @property
+    def request(self) -> Request:
+        """The request."""
+        return Request("/v1/market/all", (("is_details", "true"),), "market")
+
+    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+        """One row a market."""
+        return _rows("market", body, lambda row, message: _market(row, message, asked_at))
+
+    def following(self, rows: Sequence[Row]) -> None:
+        """Nothing: the list comes whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class CandlesQuery:
+    """Bars of one market that start before ``to``; pages back until ``since`` or the first bar."""
+
+    code: str
+    interval: str
+    to: datetime | None
+    since: datetime | None
+    count: int
+    dataset: ClassVar[str] = "candle"
+
+    @property
+    def request(self) -> Request:
+        """The request of this page."""
+        params = [("market", self.code), ("count", str(self.count))]
+        if self.to is not None:
+            params.append(("to", f"{self.to.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"))
+        return Request(f"/v1/candles/{symbols.REST_INTERVALS[self.interval]}", tuple(params), "candles")
+
+    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+        """One row a bar, newest first."""
+
+        def finish(row: Row, _: Mapping[str, Any]) -> None:
+            row["interval"] = self.interval
+
+        return _rows("candle", body, finish)
+
+    def following(self, rows: Sequence[Row]) -> CandlesQuery | None:
+        """The bars before the oldest of this page."""
+        if not rows:
+            return None
+        oldest = min(_time(row) for row in rows)
+        if self.to is not None and oldest >= self.to:
+            raise Unparsable("no_progress", f"{self.request.key()} was answered with bars from {oldest} on")
+        return None if self.since is not None and oldest <= self.since else replace(self, to=oldest)
+
+
+@dataclass(frozen=True, slots=True)
+class TicksQuery:
+    """Trades of one market and one UTC day; pages back until ``since`` or the day's first trade."""
+
+    code: str
+    days_ago: int
+    to: str
+    cursor: int | None
+    since: datetime | None
+    count: int
+    dataset: ClassVar[str] = "trade"
+
+    @property
+    def request(self) -> Request:
+        """The request of this page."""
+        given = {"days_ago": self.days_ago or "", "to": self.to, "cursor": self.cursor or ""}
+        params = [("market", self.code), ("count", str(self.count))]
+        params += [(name, str(value)) for name, value in given.items() if value != ""]
+        return Request("/v1/trades/ticks", tuple(params), "trades")
+
+    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+        """One row a trade, newest first."""
+        return _rows("trade", body, _trade)
+
+    def following(self, rows: Sequence[Row]) -> TicksQuery | None:
+        """The trades with lower ids than all of this page."""
+        if not rows:
+            return None
+        lowest = min(_trade_id(row) for row in rows)
+        if self.cursor is not None and lowest >= self.cursor:
+            raise Unparsable("no_progress", f"{self.request.key()} was answered with ids from {lowest} on")
+        if self.since is not None and min(_time(row) for row in rows) < self.since:
+            return None
+        return replace(self, cursor=lowest)
+
+
+@dataclass(frozen=True, slots=True)
+class TickersQuery:
+    """The state of some markets; one unknown code fails the whole request. Long lists go in several requests."""
+
+    codes: tuple[str, ...]
+    later: tuple[str, ...] = ()
+    dataset: ClassVar[str] = "ticker"
+
+    @property
+    def request(self) -> Request:
+        """The request of this page."""
+        return Request("/v1/ticker", (("markets", ",".join(self.codes)),), "ticker")
+
+    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+        """One row a market."""
+        return _rows("ticker", body, lambda row, message: None)
+
+    def following(self, rows: Sequence[Row]) -> TickersQuery | None:
+        """The next markets of the list."""
+        return _tickers(self.later) if self.later else None
+
+
+class Rest:
+    """Upbit's REST interface (see ``base.Rest``)."""
+
+    #: The exchange counts each group by itself: 10 requests a second and address.
+    limits: ClassVar[Mapping[str, float]] = {"market": 10.0, "candles": 10.0, "trades": 10.0, "ticker": 10.0}
+
+    def remaining(self, headers: Mapping[str, str]) -> int | None:
+        """What ``Remaining-Req: group=candles; min=600; sec=9`` says of this second (``min`` is long out of use)."""
+        header = next((value for name, value in headers.items() if name.lower() == "remaining-req"), "")
+        match = _SECOND.search(header)
+        return int(match[1]) if match else None
+
+    def markets(self) -> MarketsQuery:
+        """Every listed market."""
+        return MarketsQuery()
+
+    def candles(
+        self,
+        code: str,
+        interval: str,
+        to: datetime | None = None,
+        since: datetime | None = None,
+        count: int = 0,
+    ) -> CandlesQuery:
+        """Bars (see ``base.Rest``); at most 200 a page.
+
+        Raises:
+            ValueError: an interval that isn't served, or a page too large.
+        """
+        if interval not in symbols.REST_INTERVALS:
+            raise ValueError(f"no candles of {interval!r}; there are {', '.join(symbols.REST_INTERVALS)}")
+        return CandlesQuery(code, interval, to, since, _page(count, _CANDLES_A_PAGE))
+
+    def ticks(
+        self,
+        code: str,
+        days_ago: int = 0,
+        to: str = "",
+        cursor: int | None = None,
+        since: datetime | None = None,
+        count: int = 0,
+    ) -> TicksQuery:
+        """Trades (see ``base.Rest``); at most 500 a page and 7 days back.
+
+        Raises:
+            ValueError: a day too far back, a malformed time, or a page too large.
+        """
+        if not 0 <= days_ago <= 7:
+            raise ValueError(f"days_ago is {days_ago}: trades are served for 7 days back only")
+        if to and not _TIMES.fullmatch(to):
+            raise ValueError(f"to is {to!r}: it must be a time of the day, HH:MM:SS")
+        return TicksQuery(code, days_ago, to, cursor, since, _page(count, _TICKS_A_PAGE))
+
+    def tickers(self, codes: Sequence[str]) -> TickersQuery:
+        """States of these markets, 100 a request.
+
+        Raises:
+            ValueError: no codes.
+        """
+        if not codes:
+            raise ValueError("no market codes to ask tickers for")
+        return _tickers(tuple(codes))
+
+
+def _tickers(codes: tuple[str, ...]) -> TickersQuery:
+    return TickersQuery(codes[:_MARKETS_A_REQUEST], codes[_MARKETS_A_REQUEST:])
+
+
+def _page(count: int, largest: int) -> int:
+    if not 0 <= count <= largest:
+        raise ValueError(f"count is {count}: a page holds 1 to {largest}")
+    return count or largest
+
+
+def _rows(dataset: str, body: bytes, finish: Callable[[Row, dict[str, Any]], None]) -> list[Row]:
+    decoded = messages.decode(body)
+    if not isinstance(decoded, list) or not all(isinstance(one, dict) for one in decoded):
+        raise Unparsable("not_an_object", f"the answer is not a list of objects: {shown(body[:60])}")
+    return [_row(dataset, body, item, message, finish) for item, message in enumerate(decoded)]
+
+
+def _row(
+    dataset: str,
+    body: bytes,
+    item: int,
+    message: dict[str, Any],
+    finish: Callable[[Row, dict[str, Any]], None],
+) -> Row:
+    row, left = fields.fill(fields.REST[dataset], message)
+    frames.place(row, message.get("market"))
+    finish(row, message)
+    if left:
+        row["extra"] = messages.extra(body, item, message, left)
+    return row
+
+
+def _trade(row: Row, message: Mapping[str, Any]) -> None:
+    """REST gives the change with its sign, and no word for the direction."""
+    if row["change_price"] is not None:
+        change = Decimal(message["change_price"])
+        row["change"] = "RISE" if change > 0 else "FALL" if change < 0 else "EVEN"
+
+
+def _market(row: Row, message: Mapping[str, Any], asked_at: datetime) -> None:
+    row["event_at"] = asked_at
+    event = message.get("market_event")
+    if event is None:
+        return
+    caution = event.get("caution", {}) if isinstance(event, dict) else None
+    if not isinstance(caution, dict):
+        raise Unparsable("bad_type", f"market_event is {shown(event)}")
+    if event.get("warning") is not None:
+        row["warning"] = boolean(event["warning"], "market_event.warning")
+    row["cautions"] = messages.text(sorted(name for name, on in caution.items() if boolean(on, name)))
+
+
+def _time(row: Row) -> datetime:
+    if not isinstance(row["event_at"], datetime):
+        raise Unparsable("bad_time", f"a row without a time in a page of {row['code']}: cannot go on from it")
+    return row["event_at"]
+
+
+def _trade_id(row: Row) -> int:
+    if not isinstance(row["trade_id"], int):
+        raise Unparsable(
+            "missing_id", f"a trade without an id in a page of {row['code']}: cannot go on from it"
+        )
+    return row["trade_id"]
