@@ -1,8 +1,8 @@
 """The interface of an exchange: pure functions, bytes in and events out.
 
-Lives here: the types that every exchange gives and takes (rows, requests, connections, the reasons why something
-cannot be parsed) and the protocols :class:`Exchange`, :class:`Rest` and :class:`Query`. Doesn't: any exchange's own
-knowledge (``exchanges/<name>``), sockets (``streaming``), HTTP (``transport``).
+Lives here: the types that every exchange gives and takes (rows, requests, connections, the reasons why
+something cannot be parsed) and the protocols :class:`Exchange`, :class:`Rest` and :class:`Query`. Doesn't:
+any exchange's own knowledge (``exchanges/<name>``), sockets (``streaming``), HTTP (``transport``).
 
 A row is a dict with exactly the contract's own columns as keys, the envelope not included. Decimals are
 ``decimal.Decimal`` that fit the lake's type, times are ``datetime`` in UTC, JSON columns are text.
@@ -21,11 +21,11 @@ from tidemark.settings import ExchangeSettings
 Row = dict[str, object]
 
 
-class Unparsable(Exception):
+class Unparsable(Exception):  # noqa: N818 - an outcome, like Parsed and Ignored
     """A message that cannot become rows: it goes to the dead letters.
 
-    ``reason`` is a short stable slug (``not_json``, ``unknown_type``, ``bad_number``, …) that is counted and stored;
-    ``message`` says what was wrong with which field.
+    ``reason`` is a short stable slug (``not_json``, ``unknown_type``, ``bad_number``, …) that is counted and
+    stored; ``message`` says what was wrong with which field.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -104,7 +104,7 @@ class Rest(Protocol):
         """Requests a second for each rate group."""
 
     def remaining(self, headers: Mapping[str, str]) -> int | None:
-        """How many requests the exchange still allows in this second, where it says so. Header names: any case."""
+        """How many requests the exchange still allows in this second, where it says so."""
 
     def markets(self) -> Query:
         """Every market the exchange lists."""
@@ -117,7 +117,7 @@ class Rest(Protocol):
         since: datetime | None = None,
         count: int = 0,
     ) -> Query:
-        """Bars of one market, newest first: those that start before ``to`` (UTC, exclusive), paging back to ``since``.
+        """Bars of one market that start before ``to`` (UTC), newest first, paging back to ``since``.
 
         ``count`` is the page's size; 0 means the largest the exchange allows. The last page may reach behind
         ``since``. Bars without trades do not exist.
@@ -132,7 +132,7 @@ class Rest(Protocol):
         since: datetime | None = None,
         count: int = 0,
     ) -> Query:
-        """Trades of one market and one UTC day (``days_ago`` before today), newest first, paging back to ``since``.
+        """Trades of one market and one UTC day (``days_ago``), newest first, paging back to ``since``.
 
         ``to`` is a time of that day (``HH:MM:SS`` UTC), ``cursor`` a trade id: what comes after it is older.
         """
@@ -160,7 +160,8 @@ class Exchange(Protocol):
         """The events of a frame from the topic of ``dataset``.
 
         Raises:
-            Unparsable: the frame cannot be placed: no JSON, no known type, no market, a value of the wrong type, or
+            Unparsable: the frame cannot be placed: no JSON, no known type, no market, a value of the wrong
+            type, or
                 it belongs to another dataset.
         """
 

@@ -70,5 +70,5 @@ def parse(value: bytes) -> Parsed:
     row["event_at"] = values.iso_time(record.get(at), at)
     unknown = [name for name in record if name not in _COLUMNS and name != at]
     row["subscription"] = None if row["subscription"] is None else messages.text(row["subscription"])
-    row["extra"] = messages.extra(value, 0, record, unknown)
+    row["extra"] = messages.unknown_fields(value, 0, record, unknown)
     return Parsed([row])

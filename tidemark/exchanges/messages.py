@@ -1,6 +1,6 @@
 """JSON with exact numbers, and the part of a message that no contract knows, kept as it was spelled.
 
-Lives here: decoding of JSON for every exchange, and ``extra``. Doesn't: what fields mean.
+Lives here: decoding of JSON for every exchange, and ``unknown_fields``. Doesn't: what fields mean.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def objects(message: bytes) -> list[dict[str, Any]]:
     return found
 
 
-def extra(message: bytes, item: int, decoded: dict[str, Any], names: Collection[str]) -> str | None:
+def unknown_fields(message: bytes, item: int, decoded: dict[str, Any], names: Collection[str]) -> str | None:
     """The fields ``names`` of object number ``item``, as JSON text with every value as it was spelled.
 
     Raises:

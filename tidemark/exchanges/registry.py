@@ -26,7 +26,7 @@ def get(name: str) -> Exchange:
 
 
 def read(exchange: str, dataset: str, kind: str | None, value: bytes) -> Parsed | Ignored:
-    """The rows of one record of a raw topic; ``kind`` is its header of that name (None: a frame of the exchange).
+    """The rows of one record of a raw topic; ``kind`` is its header of that name, None without one.
 
     Raises:
         Unparsable: it belongs to the dead letters.

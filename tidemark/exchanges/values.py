@@ -1,7 +1,8 @@
 """Values as messages spell them, turned into what columns hold; strict, because a wrong value must not pass.
 
-Lives here: the conversions that every exchange needs. Doesn't: which field is which column (``<exchange>/fields``).
-Each takes the value as decoded and the field's name for the message, and raises ``Unparsable`` where it doesn't fit.
+Lives here: the conversions that every exchange needs. Doesn't: which field is which column
+(``<exchange>/fields``). Each takes the value as decoded and the field's name for the message, and raises
+``Unparsable`` where it doesn't fit.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Upbit (spot): the exchange behind the common interface.
 
-Lives here: ``UPBIT`` and the modules behind it by concern: ``symbols``, ``fields``, ``frames``, ``subscribe``,
-``rest``. Doesn't: anything that opens a connection.
+Lives here: ``UPBIT`` and the modules behind it by concern: ``symbols``, ``fields``, ``frames``,
+``subscribe``, ``rest``. Doesn't: anything that opens a connection.
 """
 
 from __future__ import annotations

@@ -20,10 +20,10 @@ Convert = Callable[[object, str], object]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One way to spell a dataset's message: (column, field, conversion) each, and the fields that say nothing more.
+    """One way to spell a dataset's message: (column, field, conversion) each, and what says nothing more.
 
-    ``redundant`` fields repeat another field in another form (a KST label beside the UTC one): they are read over,
-    not kept as unknown.
+    ``redundant`` fields repeat another field in another form (a KST label beside the UTC one): they are read
+    over, not kept as unknown.
     """
 
     dataset: str
@@ -37,7 +37,7 @@ class Layout:
 
 
 def side(value: object, name: str) -> str | None:
-    """The taker's side: Upbit names the side of the book that was hit first. Another word has no translation."""
+    """The taker's side: ASK is a taker who sold. Another word has no translation."""
     return {"ASK": "sell", "BID": "buy"}.get(text(value, name))
 
 
@@ -172,8 +172,8 @@ _EMPTY: Final = {dataset: dict.fromkeys(CONTRACTS[dataset].names()) for dataset 
 def fill(layout: Layout, message: dict[str, Any]) -> tuple[Row, list[str]]:
     """A row with the columns that the message's fields give, and the fields that no column holds.
 
-    A missing field or null leaves the column null. A value that has no translation (a new word for a side) stays
-    with the unknown fields, so that nothing is dropped.
+    A missing field or null leaves the column null. A value that has no translation (a new word for a side)
+    stays with the unknown fields, so that nothing is dropped.
 
     Raises:
         Unparsable: a value of the wrong type, or out of range.

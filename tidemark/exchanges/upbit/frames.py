@@ -1,7 +1,7 @@
 """Upbit's WebSocket frames: what they are, and the rows they hold.
 
-Lives here: ``parse`` (all four formats: DEFAULT and SIMPLE, as an object or in an array) and ``classify``, the cheap
-look that picks the topic. Doesn't: fields one by one (``fields``), subscribing (``subscribe``).
+Lives here: ``parse`` (all four formats: DEFAULT and SIMPLE, as an object or in an array) and ``classify``,
+the cheap look that picks the topic. Doesn't: fields one by one (``fields``), subscribing (``subscribe``).
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _event(dataset: str, frame: bytes, item: int, message: dict[str, Any]) -> Ro
     elif dataset == "orderbook":
         left += _book(row, message, "orderbook_units" if long else "obu", _LONG_UNIT if long else _SHORT_UNIT)
     if left:
-        row["extra"] = messages.extra(frame, item, message, left)
+        row["extra"] = messages.unknown_fields(frame, item, message, left)
     return row
 
 

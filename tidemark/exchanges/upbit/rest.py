@@ -2,8 +2,8 @@
 
 Lives here: one query a path that the platform uses. Doesn't: sending (``transport``), when to ask (``jobs``).
 
-Lists come newest first. Candles without trades do not exist, so a page may span any length of time, and only an
-empty page is the end.
+Lists come newest first. Candles without trades do not exist, so a page may span any length of time, and only
+an empty page is the end.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class TicksQuery:
 
 @dataclass(frozen=True, slots=True)
 class TickersQuery:
-    """The state of some markets; one unknown code fails the whole request. Long lists go in several requests."""
+    """The state of some markets, 100 a request; one unknown code fails the whole request."""
 
     codes: tuple[str, ...]
     later: tuple[str, ...] = ()
@@ -148,7 +148,7 @@ class Rest:
     limits: ClassVar[Mapping[str, float]] = {"market": 10.0, "candles": 10.0, "trades": 10.0, "ticker": 10.0}
 
     def remaining(self, headers: Mapping[str, str]) -> int | None:
-        """What ``Remaining-Req: group=candles; min=600; sec=9`` says of this second (``min`` is long out of use)."""
+        """What ``Remaining-Req: group=candles; min=600; sec=9`` says of this second."""
         header = next((value for name, value in headers.items() if name.lower() == "remaining-req"), "")
         match = _SECOND.search(header)
         return int(match[1]) if match else None
@@ -233,7 +233,7 @@ def _row(
     frames.place(row, message.get("market"))
     finish(row, message)
     if left:
-        row["extra"] = messages.extra(body, item, message, left)
+        row["extra"] = messages.unknown_fields(body, item, message, left)
     return row
 
 

@@ -2,8 +2,8 @@
 
 Lives here: the plan of connections and the subscription message. Doesn't: opening anything (``streaming``).
 
-One message asks for everything of a connection, because a second one would replace the first. The exchange answers
-with data only: no acknowledgement, and unknown codes are passed over in silence.
+One message asks for everything of a connection, because a second one would replace the first. The exchange
+answers with data only: no acknowledgement, and unknown codes are passed over in silence.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def connections(
     """All datasets of a market on one connection; markets in chunks, in the given order, each once.
 
     Raises:
-        ValueError: no codes or datasets, a dataset or interval that the socket doesn't carry, or an empty chunk.
+        ValueError: no codes or datasets, a dataset or interval that the socket doesn't carry, or an empty
+        chunk.
     """
     unknown = sorted(set(settings.datasets) - set(_DATASETS))
     if unknown or not settings.datasets:
