@@ -17,8 +17,9 @@ from tidemark.exchanges.values import shown
 _EXACT: Final = msgspec.json.Decoder(float_hook=Decimal)
 _VERBATIM: Final = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[dict[str, msgspec.Raw]])
 _ENCODE: Final = msgspec.json.Encoder(decimal_format="number").encode
-#: PostgreSQL's jsonb holds numbers up to 131,072 digits; nothing an exchange means is near a hundred.
-_WILDEST_EXPONENT: Final = 1_000
+#: PostgreSQL's jsonb holds numbers of up to 131,072 digits; no exchange means any near a hundred.
+_WILDEST: Final = 1_000
+_DEEPEST: Final = 100
 
 
 def decode(message: bytes) -> Any:
@@ -74,15 +75,22 @@ def text(value: object) -> str:
     return _ENCODE(value).decode()
 
 
-def _must_fit_jsonb(value: object) -> None:
+def _must_fit_jsonb(value: object, depth: int = 0) -> None:
+    if depth > _DEEPEST:
+        raise Unparsable("too_deep", f"an unknown field is nested more than {_DEEPEST} deep")
     if isinstance(value, str) and "\0" in value:
         raise Unparsable("bad_text", "an unknown field holds a NUL character")
-    if isinstance(value, Decimal) and abs(value.as_tuple().exponent) > _WILDEST_EXPONENT:  # type: ignore[arg-type]
+    if isinstance(value, Decimal) and not _is_tame(value):
         raise Unparsable("bad_number", f"an unknown field holds {shown(value)}")
     if isinstance(value, list):
         for one in value:
-            _must_fit_jsonb(one)
+            _must_fit_jsonb(one, depth + 1)
     if isinstance(value, dict):
         for name, one in value.items():
-            _must_fit_jsonb(name)
-            _must_fit_jsonb(one)
+            _must_fit_jsonb(name, depth + 1)
+            _must_fit_jsonb(one, depth + 1)
+
+
+def _is_tame(number: Decimal) -> bool:
+    _, _, exponent = number.as_tuple()
+    return isinstance(exponent, int) and abs(exponent) <= _WILDEST and abs(number.adjusted()) <= _WILDEST
