@@ -1,0 +1,114 @@
+"""The oracle: which trades were sent, and what follows from them.
+
+Lives here: the log of what subscribers were sent, its sums and candles, exact. Doesn't: anything of the
+hidden market; all answers here are computed from the log alone.
+
+A trade is *sent* once, however often it goes over the wire: when the frame that carries it was handed to the
+operating system on at least one connection that stayed open. A snapshot counts like any other frame. A trade
+that happened while nobody subscribed to it is *missed*.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+E8 = 10**8
+E16 = 10**16
+
+
+class Sent(NamedTuple):
+    """A sent trade; price and size in 1e-8, execution time in Unix ms."""
+
+    code: str
+    id: int
+    ms: int
+    price: int
+    size: int
+    is_ask: bool
+
+
+class SentLog:
+    """Every trade that was sent, in the order of sending, and to which connections."""
+
+    def __init__(self) -> None:
+        self._trades: list[Sent] = []
+        self._places: dict[tuple[str, int], int] = {}
+        self._by_connection: dict[str, array[int]] = {}
+        self.missed: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._trades)
+
+    def record(self, connection: str, trades: Iterable[Sent]) -> None:
+        """These trades were sent to ``connection``."""
+        places = self._by_connection.setdefault(connection, array("Q"))
+        for trade in trades:
+            key = (trade.code, trade.id)
+            place = self._places.get(key)
+            if place is None:
+                place = self._places[key] = len(self._trades)
+                self._trades.append(trade)
+            places.append(place)
+
+    def sent_to(self, connection: str) -> int:
+        """How many trade frames the connection was sent."""
+        return len(self._by_connection.get(connection, ()))
+
+    def trades(self, code: str | None = None, connection: str | None = None) -> Iterator[Sent]:
+        """Sent trades, in the order of (first) sending, of one market or one connection when given."""
+        found: Iterable[Sent] = self._trades
+        if connection is not None:
+            found = (self._trades[place] for place in self._by_connection.get(connection, ()))
+        return (trade for trade in found if code is None or trade.code == code)
+
+    def summary(self) -> dict[str, dict[str, object]]:
+        """Per market: number of trades, base volume, quote value (exact decimal text), number of missed ones."""
+        sums: dict[str, list[int]] = {code: [0, 0, 0] for code in self.missed}
+        for trade in self._trades:
+            row = sums.setdefault(trade.code, [0, 0, 0])
+            row[0] += 1
+            row[1] += trade.size
+            row[2] += trade.price * trade.size
+        return {
+            code: {"trades": n, "volume": text(v, E8), "value": text(q, E16), "missed": self.missed[code]}
+            for code, (n, v, q) in sorted(sums.items())
+        }
+
+    def candles(self, code: str, unit_s: int, from_ms: int, to_ms: int) -> list[dict[str, object]]:
+        """Candles of ``unit_s`` seconds of the trades executed in [from, to), oldest first.
+
+        Exact decimal text. Open and close are the first and last trade by (execution time, id); ``start`` is
+        Unix ms.
+        """
+        buckets: dict[int, list[Sent]] = {}
+        for trade in self._trades:
+            if trade.code == code and from_ms <= trade.ms < to_ms:
+                buckets.setdefault(trade.ms // (unit_s * 1000), []).append(trade)
+        return [_candle(number * unit_s * 1000, buckets[number]) for number in sorted(buckets)]
+
+
+def text(value: int, scale: int) -> str:
+    """An integer of 1/scale as plain decimal text without needless zeros."""
+    whole, part = divmod(abs(value), scale)
+    digits = f"{part:0{len(str(scale)) - 1}d}".rstrip("0")
+    return f"{'-' if value < 0 else ''}{whole}{'.' + digits if digits else ''}"
+
+
+def _candle(start_ms: int, trades: list[Sent]) -> dict[str, object]:
+    ordered = sorted(trades, key=lambda t: (t.ms, t.id))
+    volume, bought = sum(t.size for t in ordered), sum(t.size for t in ordered if not t.is_ask)
+    return {
+        "start": start_ms,
+        "open": text(ordered[0].price, E8),
+        "high": text(max(t.price for t in ordered), E8),
+        "low": text(min(t.price for t in ordered), E8),
+        "close": text(ordered[-1].price, E8),
+        "volume": text(volume, E8),
+        "value": text(sum(t.price * t.size for t in ordered), E16),
+        "trades": len(ordered),
+        "buy_volume": text(bought, E8),
+        "sell_volume": text(volume - bought, E8),
+    }

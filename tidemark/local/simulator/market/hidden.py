@@ -1,0 +1,83 @@
+"""The whole hidden market of one seed.
+
+Lives here: putting its parts together for one simulated period. Doesn't: any of the parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tidemark.local.simulator.market.board import Board, Extreme
+from tidemark.local.simulator.market.book import Book, make_book
+from tidemark.local.simulator.market.candles import DAY, History
+from tidemark.local.simulator.market.instruments import MARKETS, Market, tick_size
+from tidemark.local.simulator.market.plan import Plan
+from tidemark.local.simulator.market.prices import HiddenPrices
+from tidemark.local.simulator.market.tape import Tape
+
+DAY_MS = 86_400_000
+TICK_DAYS = 7  # days before the simulated period that have trades, as far back as the exchange serves them
+
+
+class HiddenMarket:
+    """Prices, trades, history and books by seed, for a period that begins at ``start_ms`` (Unix ms)."""
+
+    def __init__(
+        self,
+        seed: int,
+        start_ms: int,
+        now_ms: Callable[[], int],
+        *,
+        trades_per_day: int,
+        minute_days: int,
+        day_days: int,
+    ) -> None:
+        """``minute_days`` and ``day_days``: how far the history of minutes and days reaches back from the start."""
+        self.seed = seed
+        self.start_ms = start_ms
+        self.plan = Plan(seed)
+        self.prices = HiddenPrices(seed, self.plan)
+        self.tape = Tape(seed, self.prices, self.plan, trades_per_day)
+        first = start_ms // DAY_MS
+        self.history = History(
+            self.prices,
+            self.tape,
+            self.plan,
+            now_ms,
+            trades_from=(first - min(TICK_DAYS, minute_days)) * DAY,
+            minutes_from=(first - minute_days) * DAY,
+            days_from=(first - max(day_days, minute_days)) * DAY,
+        )
+
+    def board(self, market: Market) -> Board:
+        """The state of the market at the start: the 24 hours before it taken in."""
+        first = (self.start_ms - DAY_MS) // DAY_MS
+        board = Board(first, self.history.close_before(market, first), *self._extremes(market, first))
+        for trade in self.tape.between(market, first * DAY_MS, self.start_ms):
+            board.apply(trade)
+        board.roll(self.start_ms)
+        return board
+
+    def book(self, market: Market, ms: int) -> Book:
+        """The book at Unix ``ms``; it stands still in a halt."""
+        halt = self.plan.at(ms).halt
+        if market.code == halt.market and halt.at_ms <= ms < halt.until_ms:
+            ms = halt.at_ms
+        return make_book(market, self.prices.mid_at(market, ms), ms, self.seed)
+
+    def _extremes(self, market: Market, day: int) -> tuple[Extreme, Extreme]:
+        """The year's extremes from every third day's level, with room for what happens within a day."""
+        levels = [(self.prices.day_mid(market, d), d) for d in range(day - 364, day, 3)]
+        room = 1 + 2 * market.coin.daily_volatility
+        (high, high_day), (low, low_day) = max(levels), min(levels)
+        return _extreme(market, high * room, high_day), _extreme(market, low / room, low_day)
+
+
+def _extreme(market: Market, price: float, day: int) -> Extreme:
+    tick = tick_size(market.quote, price)
+    return Extreme(max(round(price / tick), 1) * tick, day)
+
+
+def codes() -> list[str]:
+    """All market codes, quote first."""
+    return list(MARKETS)

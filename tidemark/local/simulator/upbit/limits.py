@@ -1,0 +1,78 @@
+"""Upbit's request limits.
+
+Lives here: counting by group and second, the block for those who keep on. Doesn't: the answers (``rest``,
+``stream``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+PER_SECOND = 10
+_REFUSALS_BEFORE_BLOCK = 20
+_FORGET_S = 10.0
+_FIRST_BLOCK_S = 5.0
+
+
+class Verdict(NamedTuple):
+    """Whether a request may pass (200, else 429 or 418), what is left of the second, a block's length."""
+
+    status: int
+    remaining: int
+    blocked_s: float = 0.0
+
+
+class Window:
+    """At most ``limit`` events in any ``seconds``."""
+
+    def __init__(self, limit: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._seconds = seconds
+        self._clock = clock
+        self._times: deque[float] = deque()
+
+    def take(self) -> int:
+        """Count one event; how many more may follow, or -1 for one too many (which isn't counted)."""
+        now = self._clock()
+        while self._times and self._times[0] <= now - self._seconds:
+            self._times.popleft()
+        if len(self._times) >= self._limit:
+            return -1
+        self._times.append(now)
+        return self._limit - len(self._times)
+
+
+class Limits:
+    """The limits of one client address: ten requests a second in each group, one in 10 s from web pages."""
+
+    def __init__(self, enabled: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._enabled = enabled
+        self._clock = clock
+        self._windows: dict[str, Window] = {}
+        self._refused: deque[float] = deque()
+        self._blocked_until = 0.0
+        self._block_s = _FIRST_BLOCK_S
+
+    def take(self, group: str, limit: int = PER_SECOND, seconds: float = 1.0) -> Verdict:
+        """Count one request of a group."""
+        if not self._enabled:
+            return Verdict(200, limit - 1)
+        now = self._clock()
+        if now < self._blocked_until:
+            return Verdict(418, 0, self._blocked_until - now)
+        window = self._windows.setdefault(group, Window(limit, seconds, self._clock))
+        remaining = window.take()
+        return Verdict(200, remaining) if remaining >= 0 else self._refuse(now)
+
+    def _refuse(self, now: float) -> Verdict:
+        self._refused.append(now)
+        while self._refused[0] < now - _FORGET_S:
+            self._refused.popleft()
+        if len(self._refused) > _REFUSALS_BEFORE_BLOCK:
+            self._blocked_until, self._block_s = now + self._block_s, self._block_s * 2
+            self._refused.clear()
+            return Verdict(418, 0, self._blocked_until - now)
+        return Verdict(429, 0)
