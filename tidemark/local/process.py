@@ -175,6 +175,19 @@ def wait_until(
         time.sleep(_POLL_S)
 
 
+def settled(what: str, pid_file: Path, log: Path, seconds: float) -> None:
+    """Watch a process for ``seconds`` after its start.
+
+    Raises:
+        LocalError: it ended within that time; quotes the end of ``log``.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if running(pid_file) is None:
+            raise LocalError(f"{what} ended while starting{_quote(log)}")
+        time.sleep(_POLL_S)
+
+
 def port_free(port: int) -> bool:
     """Whether a server could listen on 127.0.0.1:``port`` now."""
     with socket.socket() as probe:
@@ -266,7 +279,7 @@ def _kill_left_over(record: Mapping[str, object], pid_file: Path) -> bool:
 
 
 def _left_over(group: int, home: str, mark: str) -> Iterator[psutil.Process]:
-    """Processes of the group that outlived its leader; its number alone is no proof, it could be another's."""
+    """Processes of the group that outlived its leader (its number alone is no proof)."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if os.getpgid(process.pid) != group or process.pid == os.getpid():
