@@ -1,0 +1,337 @@
+"""The sink's loop: consume, hand records to the partitions' writers, commit, rebalance, drain.
+
+Lives here: everything between the broker's consumer and the writers, and what happens when the lake or the broker
+does not answer (all partitions pause, nothing is lost, memory stays bounded). Doesn't: the lake protocol (``writer``).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from streaming.consumer import records
+from streaming.consumer.dead_letters import KafkaDeadLetters, UndeliveredError
+from streaming.consumer.log import KafkaLog, LogUnavailableError
+from streaming.consumer.writer import PartitionWriter, Surroundings, Taken, Totals
+from tidemark import naming
+from tidemark.lake.chain import Chain, FooterCache, cluster_name
+from tidemark.lake.store import StoreUnavailableError, open_store
+from tidemark.settings import Settings
+
+_log = structlog.get_logger()
+#: Errors after which asking again later makes sense.
+LATER: Final = (StoreUnavailableError, UndeliveredError, LogUnavailableError)
+_BATCH: Final = 200
+_POLL_S: Final = 0.2
+_HEARTBEAT_S: Final = 10.0
+_BACKOFF_S: Final = (0.5, 30.0)
+_BROKER_S: Final = 30.0
+
+Place = tuple[str, int]
+
+
+class BrokerError(Exception):
+    """The broker can't be used; the message says which and what to look at."""
+
+
+class Sink:
+    """One worker. Topics are shared out among the workers of the group, unless ``places`` names partitions.
+
+    ``after_upload`` is called with an object's path between its upload and the commit.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        places: Sequence[Place] = (),
+        after_upload: Callable[[str], None] = lambda path: None,
+    ) -> None:
+        self._settings = settings
+        self._sink = settings.sink
+        self._places = places
+        self._consumer: Any = Consumer(_consumer_config(settings))
+        self._looks = KafkaLog(settings.kafka, self._sink.worker)
+        self._cluster = cluster_name(settings.kafka.cluster, _reported_cluster(self._consumer, settings))
+        self.totals = Totals()
+        self._around = Surroundings(
+            store=open_store(settings.lake),
+            log=self._looks,
+            dead_letters=KafkaDeadLetters(settings.kafka, self._sink.worker),
+            limits=self._sink,
+            now=time.monotonic,
+            after_upload=after_upload,
+            totals=self.totals,
+            footers=FooterCache(),
+        )
+        self._writers: dict[Place, PartitionWriter] = {}
+        self._closed: dict[Place, PartitionWriter] = {}  # assigned, not yet opened
+        self._seen = 0
+        self._failures = 0
+        self._wait_until: float | None = None
+        self._beat_at = time.monotonic() + _HEARTBEAT_S
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Ask the worker to drain and end. Safe in a signal handler and from another thread."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Work until stopped, then write what was gathered.
+
+        Raises:
+            LogChangedError: a topic was made anew; raise the epoch.
+            CorruptObjectError, StoreError: the lake holds or refuses something that only a person can mend.
+            BrokerError: the broker's client gave up.
+        """
+        _log.info(
+            "sink starts",
+            cluster=self._cluster,
+            epoch=self._settings.kafka.epoch,
+            lake=self._settings.lake.url,
+        )
+        try:
+            self._begin()
+            while not self._stop.is_set():
+                self._turn(self._consumer.consume(_BATCH, _POLL_S))
+                self._heartbeat()
+            self._drain()
+        except KafkaException as error:
+            raise BrokerError(f"the broker's client gave up: {error}") from error
+        finally:
+            self._consumer.close()
+            self._looks.close()
+
+    # --- one turn of the loop ---------------------------------------------------------------------------
+
+    def _turn(self, messages: Iterable[Any]) -> None:
+        """Work on what was consumed. Whatever does not answer now is asked again later, at growing distances."""
+        try:
+            self._work(messages)
+        except LATER as error:
+            wait = min(_BACKOFF_S[0] * 2**self._failures, _BACKOFF_S[1])
+            self._failures += 1
+            self._wait_until = time.monotonic() + wait
+            self._consumer.pause(self._consumer.assignment())
+            _log.error("waiting", reason=str(error), seconds=wait, failures=self._failures)
+
+    def _work(self, messages: Iterable[Any]) -> None:
+        if self._wait_until is not None:
+            if time.monotonic() < self._wait_until:
+                return  # what was consumed in the meantime is read again
+            self._read_on_after_waiting()
+        self._open_assigned()
+        for message in messages:
+            self._take(message)
+        self._rotate()
+        self._failures = 0
+
+    def _take(self, message: Any) -> None:
+        if message.error() is not None:
+            _report(message.error())
+            return
+        writer = self._writers.get((message.topic(), message.partition()))
+        if writer is None:
+            return  # revoked a moment ago, or not opened yet
+        record = records.from_message(message)
+        if writer.closes_hour(record):
+            self._flush(writer)
+        taken = writer.take(record)
+        if taken is Taken.AHEAD:
+            self._flush(writer)
+            if record.offset > writer.next:
+                writer.skip_missing(record.offset)
+            self._seek(writer)
+        self._seen += taken is Taken.ADDED
+        if writer.due():
+            self._flush(writer)
+
+    def _rotate(self) -> None:
+        for writer in list(self._writers.values()):
+            if writer.due():
+                self._flush(writer)
+        # Partitions share a budget, so that many busy ones can't take all memory.
+        while sum(w.buffer.bytes for w in self._writers.values()) > 2 * self._sink.rotate_bytes:
+            self._flush(max(self._writers.values(), key=lambda w: w.buffer.bytes))
+
+    def _flush(self, writer: PartitionWriter) -> None:
+        """Write, then read on where the writer stands, then commit that. In this order: the chain is the truth."""
+        before = writer.next
+        gathered = len(writer.buffer)
+        writer.flush()
+        if writer.next != before:
+            self._seek(writer)
+        if gathered:
+            self._commit([writer])
+
+    # --- partitions come and go ------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if self._places:
+            partitions = [
+                TopicPartition(topic, partition, OFFSET_BEGINNING) for topic, partition in self._places
+            ]
+            self._consumer.assign(partitions)
+            self._await_opening(partitions)
+            return
+        topics = [
+            naming.raw_topic(name, d) for name in self._settings.exchanges for d in naming.STREAM_DATASETS
+        ]
+        self._consumer.subscribe(
+            topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+        )
+
+    def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+        if not partitions:
+            return
+        consumer.incremental_assign(
+            [TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in partitions]
+        )
+        self._await_opening(partitions)
+
+    def _await_opening(self, partitions: list[TopicPartition]) -> None:
+        """No record is taken from a partition before its chain has been read; until then it is paused."""
+        self._consumer.pause(partitions)
+        for p in partitions:
+            chain = Chain(p.topic, self._cluster, self._settings.kafka.epoch, p.partition)
+            self._closed[p.topic, p.partition] = PartitionWriter(chain, self._around)
+        _log.info("assigned", partitions=[f"{p.topic}/{p.partition}" for p in partitions])
+
+    def _on_revoke(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+        """Forget what was gathered: whoever gets the partition begins where its chain ends."""
+        dropped = 0
+        for p in partitions:
+            self._closed.pop((p.topic, p.partition), None)
+            writer = self._writers.pop((p.topic, p.partition), None)
+            dropped += writer.drop() if writer else 0
+        _log.info(
+            "revoked", partitions=[f"{p.topic}/{p.partition}" for p in partitions], offsets_dropped=dropped
+        )
+
+    def _open_assigned(self) -> None:
+        opened = []
+        for place, writer in list(self._closed.items()):
+            writer.open()
+            self._seek(writer)
+            self._consumer.resume([TopicPartition(*place)])
+            self._writers[place] = self._closed.pop(place)
+            opened.append(writer)
+            _log.info("opened", chain=str(writer.chain), next=writer.next)
+        self._commit([w for w in opened if w.next > 0])
+
+    def _seek(self, writer: PartitionWriter) -> None:
+        place = TopicPartition(writer.chain.topic, writer.chain.partition, writer.next)
+        deadline = time.monotonic() + _BROKER_S
+        while True:
+            try:
+                self._consumer.seek(place)
+            except KafkaException as error:
+                # The client refuses while it is still setting up its fetcher.
+                if error.args[0].code() != KafkaError._STATE or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
+
+    def _commit(self, writers: Sequence[PartitionWriter]) -> None:
+        """Commit where the chains end. Only lag shows in commits, so one that fails is no more than reported."""
+        if not writers:
+            return
+        offsets = [TopicPartition(w.chain.topic, w.chain.partition, w.buffer.start) for w in writers]
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            _log.warning("commit failed", error=str(error), partitions=[str(w.chain) for w in writers])
+
+    # --- when the lake or the broker did not answer -----------------------------------------------------
+
+    def _read_on_after_waiting(self) -> None:
+        """Write what could not be written, then read on where each writer stands."""
+        for writer in list(self._writers.values()):
+            if writer.due():
+                self._flush(writer)
+        for place, writer in self._writers.items():
+            self._seek(writer)
+            self._consumer.resume([TopicPartition(*place)])
+        self._wait_until = None
+
+    # --- the end, and signs of life ----------------------------------------------------------------------
+
+    def _drain(self) -> None:
+        """Write everything gathered. If the lake hangs, give up in time: the next worker reads it again."""
+        deadline = threading.Timer(self._sink.drain_timeout_s, _give_up)
+        deadline.daemon = True
+        deadline.start()
+        for writer in list(self._writers.values()):
+            try:
+                self._flush(writer)
+            except LATER as error:
+                _log.error(
+                    "not drained", chain=str(writer.chain), offsets=len(writer.buffer), reason=str(error)
+                )
+        self._say("sink ends")
+        deadline.cancel()
+
+    def _heartbeat(self) -> None:
+        if time.monotonic() >= self._beat_at:
+            self._beat_at = time.monotonic() + _HEARTBEAT_S
+            self._say("heartbeat")
+
+    def _say(self, event: str) -> None:
+        writers = list(self._writers.values())
+        _log.info(
+            event, partitions=len(writers), records=self._seen, lag=sum(self._lag(w) for w in writers),
+            gathered=sum(len(w.buffer) for w in writers), gathered_bytes=sum(w.buffer.bytes for w in writers),
+            **vars(self.totals),
+        )  # fmt: skip
+
+    def _lag(self, writer: PartitionWriter) -> int:
+        """Records that the log holds and no object accounts for, as far as the client knows."""
+        place = TopicPartition(writer.chain.topic, writer.chain.partition)
+        _, high = self._consumer.get_watermark_offsets(place, cached=True)
+        return max(0, int(high) - writer.buffer.start)
+
+
+def _consumer_config(settings: Settings) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": settings.kafka.bootstrap_servers,
+        "client.id": settings.sink.worker,
+        "group.id": settings.sink.group,
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "isolation.level": "read_uncommitted",
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": settings.sink.session_timeout_ms,
+        "heartbeat.interval.ms": min(3_000, settings.sink.session_timeout_ms // 10),
+        "topic.metadata.refresh.interval.ms": 5_000,
+        "queued.max.messages.kbytes": 32_768,
+        "fetch.wait.max.ms": 100,
+    }
+
+
+def _reported_cluster(consumer: Any, settings: Settings) -> str | None:
+    try:
+        return str(consumer.list_topics(timeout=_BROKER_S).cluster_id or "") or None
+    except KafkaException as error:
+        servers = settings.kafka.bootstrap_servers
+        raise BrokerError(
+            f"no broker answers at {servers}: see TIDEMARK_KAFKA__BOOTSTRAP_SERVERS ({error})"
+        ) from error
+
+
+def _report(error: Any) -> None:
+    if error.fatal():
+        raise KafkaException(error)
+    if error.code() != KafkaError._PARTITION_EOF:
+        _log.warning("consumer error", error=str(error))
+
+
+def _give_up() -> None:
+    _log.error("draining took too long; what was not written is read again by the next worker")
+    os._exit(1)

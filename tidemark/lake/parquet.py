@@ -1,0 +1,225 @@
+"""Rows to Parquet and back, and the footer that says what an object accounts for.
+
+Lives here: contract rows to Arrow, Arrow to zstd Parquet with the ``tidemark`` footer, reading a footer without
+reading the object. Doesn't: what chains of objects mean (``chain``), columns (``contracts``).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Final, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tidemark.contracts import CONTRACTS, Contract
+from tidemark.contracts.render import arrow_schema
+from tidemark.lake.store import ObjectStore, StoreError
+from tidemark.naming import parse_raw_topic
+
+FOOTER_KEY: Final = b"tidemark"
+#: Rows a row group: what a reader that streams holds at once.
+ROW_GROUP_ROWS: Final = 50_000
+_TAIL: Final = 64 * 1024
+_ZSTD_LEVEL: Final = 3
+
+Row = Mapping[str, Any]
+#: What Arrow raises for a value that its column can't hold (too many digits, a wrong type).
+VALUE_ERRORS: Final = (pa.ArrowException, OverflowError, TypeError, ValueError)
+
+
+class CorruptObjectError(StoreError):
+    """An object of the lake is not what it should be; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSum:
+    """Frame numbers of one connection received within one hour: ``hour`` is its start, Unix seconds."""
+
+    connection: str
+    hour: int
+    count: int
+    min: int
+    max: int
+    sum: int
+
+
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """What one landing object accounts for: every offset from ``start`` to ``end``, both included.
+
+    ``rows`` are rows of the file; ``parsed``, ``dead`` and ``ignored`` count offsets. ``kind`` is ``data``, ``gap``
+    (the log no longer held these offsets: no rows) or ``rest`` (fetched, no offsets of a log). ``fingerprint`` is
+    that of the record at ``end``, empty where there is none. ``received_min`` and ``received_max`` are Unix
+    nanoseconds over the rows, None without rows.
+    """
+
+    topic: str
+    partition: int
+    cluster: str
+    epoch: int
+    start: int
+    end: int
+    rows: int
+    parsed: int = 0
+    dead: int = 0
+    ignored: int = 0
+    kind: Literal["data", "gap", "rest"] = "data"
+    fingerprint: str = ""
+    dead_reasons: Mapping[str, int] = field(default_factory=dict)
+    frames: tuple[FrameSum, ...] = ()
+    received_min: int | None = None
+    received_max: int | None = None
+
+    @property
+    def offsets(self) -> int:
+        """How many offsets the object accounts for."""
+        return self.end - self.start + 1
+
+    def to_json(self) -> str:
+        """As it stands in the Parquet metadata."""
+        names = self.__dataclass_fields__
+        values = {name: getattr(self, name) for name in names}
+        values["dead_reasons"] = dict(self.dead_reasons)
+        values["frames"] = [[f.connection, f.hour, f.count, f.min, f.max, f.sum] for f in self.frames]
+        return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Footer:
+        """Read what :meth:`to_json` wrote; unknown keys of a later version are left out.
+
+        Raises:
+            ValueError: it is not a footer.
+        """
+        try:
+            values = json.loads(text)
+            known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
+            known["frames"] = tuple(FrameSum(*entry) for entry in values.get("frames", ()))
+            return cls(**known)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a footer: {error}") from error
+
+
+def to_batch(contract: Contract, rows: Sequence[Row]) -> pa.RecordBatch:
+    """Rows as Arrow; a column that a row lacks is null, a key that is no column is an error.
+
+    Raises:
+        One of VALUE_ERRORS: a value does not fit its column (more than 20 digits before the point or 18 behind it).
+    """
+    schema = _schema(contract.dataset)
+    unknown = {name for row in rows for name in row.keys() - _names(contract.dataset)}
+    if unknown:
+        raise ValueError(f"{contract.dataset} has no column {', '.join(sorted(unknown))}")
+    arrays = [pa.array([row.get(column.name) for row in rows], column.type) for column in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def encode(contract: Contract, batches: Iterable[pa.RecordBatch], footer: Footer) -> bytes:
+    """A Parquet file of ``batches`` with its footer: zstd, strings in dictionaries.
+
+    Raises:
+        ValueError: the footer counts other rows than there are.
+    """
+    schema = _schema(contract.dataset)
+    table = pa.Table.from_batches(batches, schema=schema)
+    if table.num_rows != footer.rows:
+        raise ValueError(f"the footer counts {footer.rows} rows, there are {table.num_rows}")
+    return encode_table(table, {FOOTER_KEY: footer.to_json().encode()})
+
+
+def encode_table(table: pa.Table, metadata: Mapping[bytes, bytes]) -> bytes:
+    """A Parquet file of ``table``, with ``metadata`` beside what its schema says."""
+    sink = io.BytesIO()
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata})
+    pq.write_table(table, sink, row_group_size=ROW_GROUP_ROWS, **writer_options(table.schema))
+    return sink.getvalue()
+
+
+def writer_options(schema: pa.Schema) -> dict[str, Any]:
+    """How every Parquet file of the lake is written."""
+    strings = [column.name for column in schema if pa.types.is_string(column.type)]
+    return {
+        "compression": "zstd",
+        "compression_level": _ZSTD_LEVEL,
+        "use_dictionary": strings,
+        "version": "2.6",
+    }
+
+
+def write(contract: Contract, rows: Sequence[Row], footer: Footer) -> bytes:
+    """Rows and their footer as a Parquet file."""
+    return encode(contract, [to_batch(contract, rows)], footer)
+
+
+def write_gap(footer: Footer) -> bytes:
+    """The zero-row object that stands for offsets that no log holds any more."""
+    return encode(CONTRACTS[parse_raw_topic(footer.topic).dataset], [], footer)
+
+
+def read(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a Parquet file.
+
+    Raises:
+        CorruptObjectError: it is not Parquet.
+    """
+    try:
+        return pq.read_table(pa.BufferReader(data), columns=None if columns is None else list(columns))
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptObjectError(f"not a Parquet file ({len(data)} bytes): {error}") from error
+
+
+def conform(table: pa.Table, contract: Contract) -> pa.Table:
+    """The table with exactly the contract's columns; those that an older writer didn't know are null."""
+    schema = _schema(contract.dataset)
+    have = set(table.column_names)
+    columns = [
+        table[c.name].cast(c.type) if c.name in have else pa.nulls(table.num_rows, c.type) for c in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def footer_of(data: bytes) -> Footer:
+    """The footer of a Parquet file, or of its last bytes.
+
+    Raises:
+        CorruptObjectError: there is none.
+    """
+    try:
+        metadata = pq.read_metadata(pa.BufferReader(data)).metadata or {}
+        return Footer.from_json(metadata[FOOTER_KEY])
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise CorruptObjectError(f"no footer in these {len(data)} bytes: {error!r}") from error
+
+
+def read_footer(store: ObjectStore, path: str) -> Footer:
+    """The footer of an object, read from its end (64 KiB, more only where the footer is longer).
+
+    Raises:
+        ObjectMissingError: there is no such object.
+        CorruptObjectError: it has no footer.
+    """
+    tail = store.get_tail(path, _TAIL)
+    if len(tail) >= 8 and tail.endswith(b"PAR1"):
+        needed = int.from_bytes(tail[-8:-4], "little") + 8
+        if needed > len(tail):
+            tail = store.get_tail(path, needed)
+    try:
+        return footer_of(tail)
+    except CorruptObjectError as error:
+        raise CorruptObjectError(
+            f"{path} is not an object that Tidemark wrote: {error}; move it away"
+        ) from error
+
+
+@cache
+def _schema(dataset: str) -> pa.Schema:
+    return arrow_schema(CONTRACTS[dataset])
+
+
+@cache
+def _names(dataset: str) -> frozenset[str]:
+    return frozenset(_schema(dataset).names)
