@@ -205,10 +205,12 @@ def load() -> Settings:
     Raises:
         SettingsError: a setting is malformed; the message names each one and never shows its value.
     """
-    roles = "|".join(Settings.model_fields).upper()
-    unknown = [k for k in os.environ if k.startswith("TIDEMARK_") and k.split("__")[0][9:] not in roles.split("|")]
+    roles = {role.upper() for role in Settings.model_fields}
+    # TIDEMARK_DBT_* is what dbt/profiles.yml reads; whoever calls dbt sets it.
+    unknown = [k for k in os.environ if k.startswith("TIDEMARK_") and k.split("_")[1] not in roles | {"DBT"}]
     if unknown:
-        raise SettingsError(f"no such setting: {', '.join(sorted(unknown))} (the roles are {roles})")
+        known = ", ".join(sorted(roles))
+        raise SettingsError(f"no such setting: {', '.join(sorted(unknown))} (the roles are {known})")
     try:
         return Settings()
     except ValidationError as error:
