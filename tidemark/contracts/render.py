@@ -1,8 +1,8 @@
 """Contracts rendered: Arrow schemas, PostgreSQL DDL, dbt sources, JSON Schema and the reference page.
 
 Lives here: pure functions from a contract to text or schema, and ``main``, which writes or checks
-``contracts/rendered``, ``dbt/models/sources.yml`` and ``docs/architecture/contracts.md`` (``make contracts``).
-Doesn't: declarations (the dataset modules), running the DDL (``warehouse``).
+``contracts/rendered``, dbt's sources and rules and ``docs/architecture/contracts.md`` (``make contracts``).
+Doesn't: declarations (the dataset modules), dbt's macro (``render_rules``), running the DDL (``warehouse``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pyarrow as pa
 from tidemark import naming
 from tidemark.contracts import CONTRACTS, Contract, Field, Kind
 from tidemark.contracts.fields import DECIMAL_PRECISION, DECIMAL_SCALE
+from tidemark.contracts.render_rules import contract_rules
 
 _ROOT = Path(__file__).resolve().parents[2]
 _DECIMAL = pa.decimal128(DECIMAL_PRECISION, DECIMAL_SCALE)
@@ -142,6 +143,7 @@ def rendered_files() -> dict[Path, str]:
     base = Path("tidemark/contracts/rendered")
     files: dict[Path, str] = {
         Path("dbt/models/sources.yml"): dbt_sources(),
+        Path("dbt/macros/contract_rules.sql"): contract_rules(CONTRACTS.values()),
         Path("docs/architecture/contracts.md"): reference_page(),
     }
     for contract in CONTRACTS.values():
