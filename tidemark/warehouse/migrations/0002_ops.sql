@@ -20,13 +20,31 @@ CREATE TABLE ops.load_ledger (
     fingerprint   text NOT NULL DEFAULT '',
     received_min  timestamptz,
     received_max  timestamptz,
+    hour_at       timestamptz NOT NULL,
     byte_size     bigint NOT NULL,
-    checksum      text NOT NULL DEFAULT '',
-    loaded_at     timestamptz NOT NULL DEFAULT now()
+    checksum      text NOT NULL,
+    version       text NOT NULL,
+    loaded_at     timestamptz NOT NULL DEFAULT now(),
+    retired_at    timestamptz
 );
+CREATE INDEX load_ledger_hour ON ops.load_ledger (exchange, dataset, hour_at);
 CREATE INDEX load_ledger_dataset ON ops.load_ledger (dataset, load_id);
 CREATE INDEX load_ledger_chain ON ops.load_ledger (topic, cluster, epoch, partition, start_offset);
 COMMENT ON TABLE ops.load_ledger IS 'One row a landing object that is in raw, written in the transaction that copied its rows.';
+COMMENT ON COLUMN ops.load_ledger.end_offset IS 'Last offset that the object accounts for, included.';
+COMMENT ON COLUMN ops.load_ledger.hour_at IS 'Receive hour that the object belongs to (objects never span two).';
+COMMENT ON COLUMN ops.load_ledger.checksum IS 'CRC32C of the object as loaded, base64.';
+COMMENT ON COLUMN ops.load_ledger.version IS 'Version of the object as loaded; the store gives another to an object written anew.';
+COMMENT ON COLUMN ops.load_ledger.retired_at IS 'When retention took the object out of landing; null while it must be there.';
+
+CREATE TABLE ops.load_hour (
+    load_id bigint NOT NULL REFERENCES ops.load_ledger (load_id),
+    hour_at timestamptz NOT NULL,
+    rows    bigint NOT NULL,
+    PRIMARY KEY (load_id, hour_at)
+);
+CREATE INDEX load_hour_hour ON ops.load_hour (hour_at);
+COMMENT ON TABLE ops.load_hour IS 'Event hours of the rows of each load: the bridge between receive hours and event hours. A row without a time of event counts to the hour of its receipt.';
 
 CREATE TABLE ops.frame_ledger (
     load_id       bigint NOT NULL REFERENCES ops.load_ledger (load_id),
@@ -39,6 +57,7 @@ CREATE TABLE ops.frame_ledger (
     PRIMARY KEY (load_id, connection_id, hour_at)
 );
 CREATE INDEX frame_ledger_connection ON ops.frame_ledger (connection_id);
+CREATE INDEX frame_ledger_hour ON ops.frame_ledger (hour_at);
 COMMENT ON TABLE ops.frame_ledger IS 'Frame numbers that one landing object accounts for, a connection and receive hour: count, least, greatest, sum.';
 
 CREATE TABLE ops.load_mark (
@@ -116,7 +135,7 @@ CREATE TABLE ops.completeness (
     sealed_at  timestamptz,
     PRIMARY KEY (exchange, dataset, hour_at, identity)
 );
-COMMENT ON TABLE ops.completeness IS 'Identities 0 to 5 for each exchange, dataset and hour: 0 to 2 by receive hour, 3 to 5 by event hour. Red names the range in detail; open: the hour is not over.';
+COMMENT ON TABLE ops.completeness IS 'Identities 0 to 5 for each exchange, dataset and hour: 0 to 2 by receive hour, 3 to 5 by event hour. Red names the range in detail; open: the hour is not over, or something that was landed or loaded still waits to be taken.';
 
 CREATE TABLE ops.report (
     report_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

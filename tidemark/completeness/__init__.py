@@ -1,0 +1,17 @@
+"""Whether nothing was lost and nothing doubled: the identities, computed from the books and what lies there.
+
+Lives here: one module an identity (``socket`` 0, ``chain`` 1, ``counts`` 2, ``accounting`` 3, ``arithmetic`` 4), what
+they share (``verdicts``, ``loads``), the broker's watermarks (``watermarks``), stretches without a connection
+(``gaps``), coverage for reports (``summary``), and ``check``, which puts them together. Doesn't: repairs.
+
+Verdicts stand in ``ops.completeness``, a row for each exchange, dataset, hour and identity; identities 0 to 2 by
+receive hour, 3 and 4 by event hour:
+
+* **green**: what should be there is there, exactly. **red**: something is missing, doubled or different, and
+  ``detail`` names it. **open**: nothing is proven wrong, but something that exists still waits (to land, to be
+  loaded, to be built).
+* An hour with nothing to check gets no row; if it had one, it becomes green with 0 = 0.
+* Identity 0 knows no dataset (a frame that never arrived could have been any): it stands under ``system``.
+* A green hour is sealed an hour after it is over. When retention has dropped what a verdict rests on, a sealed verdict
+  stands as it is.
+"""

@@ -1,0 +1,181 @@
+"""Time in which a stream was not heard: between two connections, and after one that died without a word.
+
+Lives here: the stretches of each connection from its records (``raw.system_v1``), what they leave uncovered for each
+dataset and market, and ``ops.gap``. Doesn't: frames lost within a connection (``socket``).
+
+A connection lasts from its ``open`` to its ``close`` record. One that was killed leaves no ``close``: it lasts until
+the last frame that reached raw. Gaps are written once the ledger has caught up, so that a late load can't shorten them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from psycopg import sql
+
+from tidemark import naming
+from tidemark.completeness.loads import Landing
+from tidemark.completeness.verdicts import Scope
+from tidemark.warehouse.connection import Connection
+
+_LOOK_BACK: Final = timedelta(days=7)
+_ALL: Final = "*"
+
+_RECORDS: Final = """
+SELECT connection, worker, kind, event_at, reason, subscription FROM raw.system_v1
+WHERE exchange = %(exchange)s AND received_at >= %(first)s AND event_at < %(last)s ORDER BY event_at
+"""
+_LAST_ROW: Final = """
+SELECT max(received_at) FROM {table} WHERE load_id = ANY(%(loads)s) AND connection_id = %(connection)s
+"""
+_GAP: Final = """
+INSERT INTO ops.gap (exchange, stream, from_at, to_at, cause, detail) VALUES (%s, %s, %s, %s, %s, %s)
+ON CONFLICT (exchange, stream, from_at, cause) DO UPDATE SET to_at = excluded.to_at, detail = excluded.detail
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """One connection: from when to when it listened (None: it still does), to what, and why it ended."""
+
+    connection: str
+    worker: str
+    opened_at: datetime
+    ended_at: datetime | None
+    streams: frozenset[tuple[str, str]]
+    cause: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A stretch in which one stream was not heard; ``stream`` is a dataset, or part of its markets."""
+
+    stream: str
+    from_at: datetime
+    to_at: datetime
+    cause: str
+    detail: dict[str, Any]
+
+
+def find(connection: Connection, frame: Scope) -> list[Gap]:
+    """The gaps that ended within the window."""
+    stretches = _stretches(connection, frame)
+    return [gap for gap in uncovered(stretches) if gap.to_at >= frame.start]
+
+
+def dropped_by_log(landing: Landing, dataset: str) -> list[Gap]:
+    """Gap objects of one topic: from the last receipt before to the first after them."""
+    found = []
+    for load in landing.loads:
+        if load.kind != "gap":
+            continue
+        others = [
+            o for o in landing.loads if (o.cluster, o.epoch, o.partition) == (load.cluster, load.epoch, load.partition)
+        ]
+        before = [o.received_max for o in others if o.end < load.start and o.received_max]
+        after = [o.received_min for o in others if o.start > load.end and o.received_min]
+        if before and after:
+            detail = {"path": load.path, "offsets": [load.start, load.end]}
+            found.append(Gap(f"{dataset}/p{load.partition:04d}", max(before), min(after), "log trimmed", detail))
+    return found
+
+
+def write(connection: Connection, exchange: str, gaps: Iterable[Gap]) -> None:
+    """Keep gaps; one that is known stays as it is."""
+    rows = [(exchange, g.stream, g.from_at, g.to_at, g.cause, json.dumps(g.detail, default=str)) for g in gaps]
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.executemany(_GAP, rows)
+
+
+def uncovered(stretches: Sequence[Stretch]) -> list[Gap]:
+    """What connections leave uncovered of each (dataset, market), with markets that share a gap put together."""
+    by_stream: dict[tuple[str, str], list[Stretch]] = defaultdict(list)
+    for stretch in sorted(stretches, key=lambda s: s.opened_at):
+        for stream in stretch.streams:
+            by_stream[stream].append(stretch)
+    shared: dict[tuple[str, datetime, datetime, str], tuple[Stretch, Stretch, list[str]]] = {}
+    for (dataset, code), heard in sorted(by_stream.items()):
+        for before, after in _between(heard):
+            key = (dataset, before.ended_at or after.opened_at, after.opened_at, before.cause)
+            shared.setdefault(key, (before, after, []))[2].append(code)
+    everything = {dataset: sum(d == dataset for d, _ in by_stream) for dataset, _ in by_stream}
+    return [
+        Gap(_stream(dataset, codes, everything[dataset]), from_at, to_at, cause, _detail(before, after, codes))
+        for (dataset, from_at, to_at, cause), (before, after, codes) in shared.items()
+    ]
+
+
+def _between(heard: Sequence[Stretch]) -> list[tuple[Stretch, Stretch]]:
+    """Neighbours with time between them: the one that ended last, and the one that opened after it."""
+    found = []
+    reached = heard[0]
+    for stretch in heard[1:]:
+        if reached.ended_at is not None and stretch.opened_at > reached.ended_at:
+            found.append((reached, stretch))
+        if reached.ended_at is not None and (stretch.ended_at is None or stretch.ended_at > reached.ended_at):
+            reached = stretch
+    return found
+
+
+def _stream(dataset: str, codes: list[str], of: int) -> str:
+    if len(codes) == of:
+        return dataset
+    return f"{dataset}/{hashlib.sha256(','.join(codes).encode()).hexdigest()[:8]}"
+
+
+def _detail(before: Stretch, after: Stretch, codes: list[str]) -> dict[str, Any]:
+    return {"before": before.connection, "after": after.connection, "reason": before.reason, "codes": codes}
+
+
+def _stretches(connection: Connection, frame: Scope) -> list[Stretch]:
+    values = {"exchange": frame.exchange, "first": frame.start - _LOOK_BACK, "last": frame.end}
+    records = connection.execute(_RECORDS, values).fetchall()
+    ends = {name: (at, reason) for name, _, kind, at, reason, _ in records if kind == "close"}
+    opened = [_opened(*record) for record in records if record[2] == "open"]
+    return [_ended(connection, stretch, opened, ends.get(stretch.connection)) for stretch in opened]
+
+
+def _opened(
+    name: str, worker: str, kind: str, at: datetime, reason: str | None, subscription: dict[str, Any] | None
+) -> Stretch:
+    asked = subscription or {}
+    streams = {(d, c) for d in asked.get("datasets") or (_ALL,) for c in asked.get("codes") or (_ALL,)}
+    return Stretch(name, worker, at, None, frozenset(streams))
+
+
+def _ended(
+    connection: Connection, stretch: Stretch, opened: Sequence[Stretch], closed: tuple[datetime, str | None] | None
+) -> Stretch:
+    if closed is not None:
+        return replace(stretch, ended_at=closed[0], cause="disconnected", reason=closed[1] or "")
+    followed = any(
+        other.worker == stretch.worker and other.opened_at > stretch.opened_at and other.streams & stretch.streams
+        for other in opened
+    )
+    if not followed:
+        return stretch
+    # Its worker listens again to the same: it was killed, and said nothing after its last frame.
+    last = _last_frame(connection, stretch.connection) or stretch.opened_at
+    return replace(stretch, ended_at=last, cause="killed", reason="no record of its end")
+
+
+def _last_frame(connection: Connection, name: str) -> datetime | None:
+    rows = connection.execute(
+        """SELECT load_id FROM ops.frame_ledger WHERE connection_id = %(name)s
+            AND hour_at = (SELECT max(hour_at) FROM ops.frame_ledger WHERE connection_id = %(name)s)""",
+        {"name": name},
+    )
+    loads = [row[0] for row in rows]
+    found = []
+    for dataset in naming.STREAM_DATASETS:
+        query = sql.SQL(_LAST_ROW).format(table=sql.Identifier(*naming.raw_table(dataset).split(".")))
+        row = connection.execute(query, {"loads": loads, "connection": name}).fetchone()
+        found += [row[0]] if row and row[0] is not None else []
+    return max(found, default=None)

@@ -1,0 +1,115 @@
+"""How complete a day is: what reports and the end of ``make up`` say about it.
+
+Lives here: reading ``ops.completeness`` and ``ops.gap`` back, a day at a time, and a table for people. Doesn't:
+computing verdicts (``check``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Final
+
+from tidemark.completeness.verdicts import Verdict
+from tidemark.warehouse.connection import Connection
+
+NAMES: Final = {0: "socket", 1: "chain", 2: "counts", 3: "accounting", 4: "arithmetic", 5: "witness"}
+
+_COVERAGE: Final = """
+SELECT (hour_at AT TIME ZONE %(zone)s)::date, dataset, identity,
+    count(*) FILTER (WHERE status = 'green'), count(*) FILTER (WHERE status = 'red'),
+    count(*) FILTER (WHERE status = 'open')
+FROM ops.completeness
+WHERE exchange = %(exchange)s AND hour_at >= %(first)s AND hour_at < %(last)s
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
+_GAPS: Final = """
+SELECT stream, greatest(from_at, %(first)s), least(coalesce(to_at, %(last)s), %(last)s), cause, repaired_at IS NOT NULL
+FROM ops.gap
+WHERE exchange = %(exchange)s AND from_at < %(last)s AND coalesce(to_at, %(last)s) > %(first)s
+ORDER BY from_at, stream
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """One identity of one dataset on one day: how many hours are green, red and open."""
+
+    day: date
+    dataset: str
+    identity: int
+    green: int
+    red: int
+    open: int
+
+    @property
+    def share(self) -> float:
+        """Green hours among those with anything to check, from 0 to 1."""
+        hours = self.green + self.red + self.open
+        return self.green / hours if hours else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class KnownGap:
+    """A stretch without a connection, cut to the time that was asked about."""
+
+    stream: str
+    from_at: datetime
+    to_at: datetime
+    cause: str
+    repaired: bool
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return (self.to_at - self.from_at).total_seconds()
+
+
+def coverage(
+    connection: Connection, exchange: str, start: datetime, end: datetime, *, zone: str = "UTC"
+) -> tuple[Coverage, ...]:
+    """Verdicts counted for each day, dataset and identity, of the hours from ``start`` up to ``end`` (aware).
+
+    ``zone`` says where a day begins (``Asia/Seoul`` for the report's). Days without anything to check are not in it.
+    """
+    values = {"exchange": exchange, "first": start, "last": end, "zone": zone}
+    return tuple(Coverage(*row) for row in connection.execute(_COVERAGE, values))
+
+
+def gaps(connection: Connection, exchange: str, start: datetime, end: datetime) -> tuple[KnownGap, ...]:
+    """Gaps that reach into the time from ``start`` up to ``end`` (aware)."""
+    values = {"exchange": exchange, "first": start, "last": end}
+    return tuple(KnownGap(*row) for row in connection.execute(_GAPS, values))
+
+
+def table(verdicts: Iterable[Verdict]) -> str:
+    """Verdicts as text: a line for each identity and dataset, then a line for each that is red or open."""
+    found = sorted(verdicts, key=lambda v: (v.identity, v.dataset, v.hour_at))
+    lines = [f"{'identity':<14}{'dataset':<12}{'green':>7}{'red':>6}{'open':>6}{'expected':>15}{'actual':>15}"]
+    groups: dict[tuple[int, str], list[Verdict]] = {}
+    for verdict in found:
+        groups.setdefault((verdict.identity, verdict.dataset), []).append(verdict)
+    lines += [_line(identity, dataset, group) for (identity, dataset), group in groups.items()]
+    lines += [problem(v) for v in found if v.status != "green"]
+    return "\n".join(lines)
+
+
+def problem(verdict: Verdict) -> str:
+    """One line about a verdict that isn't green: what, where, and the first ranges."""
+    detail = verdict.detail
+    named = detail.get("problems") or detail.get("behind") or []
+    said = "; ".join(" ".join(f"{k}={v}" for k, v in one.items()) for one in named[:3])
+    more = f"; {detail['problem_count'] - 3} more" if detail.get("problem_count", 0) > 3 else ""
+    waits = ", ".join(f"{k}={v}" for k, v in detail.items() if k.startswith("wait"))
+    return (
+        f"{verdict.status.upper():<6}{verdict.identity} {NAMES[verdict.identity]:<11} {verdict.dataset:<10} "
+        f"{verdict.hour_at:%Y-%m-%d %H:00} expected {verdict.expected} actual {verdict.actual} {said}{more}{waits}".rstrip()
+    )
+
+
+def _line(identity: int, dataset: str, group: Sequence[Verdict]) -> str:
+    counts = [sum(v.status == status for v in group) for status in ("green", "red", "open")]
+    expected, actual = sum(v.expected for v in group), sum(v.actual for v in group)
+    name = f"{identity} {NAMES[identity]}"
+    return f"{name:<14}{dataset:<12}{counts[0]:>7}{counts[1]:>6}{counts[2]:>6}{expected:>15}{actual:>15}"

@@ -1,0 +1,157 @@
+"""Where each partition stood at the end of each receive hour, as the broker says.
+
+Lives here: asking the broker, and ``ops.watermark``. Doesn't: what follows from it (``chain``).
+
+An hour that is over gets its watermark once and for good: the first offset whose time lies behind the hour. The running
+hour gets the partition's present end. The in-memory broker knows no times: there an hour's records are those up to its
+end at the last look.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from tidemark import naming
+from tidemark.completeness.verdicts import HOUR, Scope, hour_of
+from tidemark.lake.chain import Chain, cluster_name
+from tidemark.settings import KafkaSettings
+from tidemark.warehouse.connection import Connection
+
+log = logging.getLogger(__name__)
+_TIMEOUT_S: Final = 20.0
+#: The identity that needs watermarks: its hours that were not green are asked for again.
+CHAIN: Final = 1
+
+_UPSERT: Final = """
+INSERT INTO ops.watermark (topic, partition, cluster, epoch, hour_at, low_offset, high_offset, captured_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (topic, partition, cluster, epoch, hour_at) DO UPDATE SET
+    low_offset = excluded.low_offset, high_offset = excluded.high_offset, captured_at = excluded.captured_at
+WHERE watermark.captured_at < excluded.hour_at + interval '1 hour' AND watermark.high_offset <= excluded.high_offset
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """Offsets of one partition that were written in one receive hour: from ``low`` up to, not including, ``high``."""
+
+    chain: Chain
+    hour_at: datetime
+    low: int
+    high: int
+
+
+def capture(connection: Connection, settings: KafkaSettings, frame: Scope) -> str | None:
+    """Ask the broker for the window's hours and keep the answer; a sentence when it didn't answer.
+
+    A broker that is away doesn't stop the check: hours without a watermark stay open.
+    """
+    consumer = Consumer(
+        {
+            "bootstrap.servers": settings.bootstrap_servers,
+            "group.id": "tidemark.completeness",  # required by the client; nothing is subscribed or committed
+            "enable.auto.commit": False,
+            "allow.auto.create.topics": False,
+        }
+    )
+    try:
+        found = list(_found(connection, consumer, settings, frame))
+    except KafkaException as error:
+        problem = f"no watermarks: the broker at {settings.bootstrap_servers} doesn't answer ({error.args[0].str()})"
+        log.warning(problem)
+        return problem
+    finally:
+        consumer.close()
+    _keep(connection, found, frame.now)
+    return None
+
+
+def known(connection: Connection, topic: str) -> list[Watermark]:
+    """All watermarks kept for ``topic``, by hour."""
+    rows = connection.execute(
+        """SELECT cluster, epoch, partition, hour_at, low_offset, high_offset FROM ops.watermark
+        WHERE topic = %s ORDER BY hour_at""",
+        [topic],
+    )
+    return [Watermark(Chain(topic, c, e, p), hour, low, high) for c, e, p, hour, low, high in rows]
+
+
+def _found(connection: Connection, consumer: Consumer, settings: KafkaSettings, frame: Scope) -> Iterator[Watermark]:
+    metadata = consumer.list_topics(timeout=_TIMEOUT_S)
+    cluster = cluster_name(settings.cluster, metadata.cluster_id)
+    names = [naming.raw_topic(frame.exchange, dataset) for dataset in naming.STREAM_DATASETS]
+    chains = [
+        Chain(name, cluster, settings.epoch, partition)
+        for name in names
+        if name in metadata.topics
+        for partition in sorted(metadata.topics[name].partitions)
+    ]
+    ends = {
+        chain: consumer.get_watermark_offsets(TopicPartition(chain.topic, chain.partition), timeout=_TIMEOUT_S)[1]
+        for chain in chains
+    }
+    if settings.memory:
+        yield from _without_times(connection, ends, frame)
+    else:
+        yield from _by_time(connection, consumer, ends, frame)
+
+
+def _by_time(connection: Connection, consumer: Consumer, ends: dict[Chain, int], frame: Scope) -> Iterator[Watermark]:
+    final = _final_hours(connection)
+    borders: dict[datetime, dict[Chain, int]] = {}
+    for hour in sorted({*frame.hours(), *(h for _, h in frame.unsettled(CHAIN))}):
+        chains = [chain for chain in ends if (chain, hour) not in final]
+        if not chains:
+            continue
+        for moment in (hour, hour + HOUR):
+            if moment not in borders:
+                borders[moment] = _border(consumer, ends, moment, frame.now)
+        for chain in chains:
+            yield Watermark(chain, hour, borders[hour][chain], borders[hour + HOUR][chain])
+
+
+def _border(consumer: Consumer, ends: dict[Chain, int], moment: datetime, now: datetime) -> dict[Chain, int]:
+    """The first offset of each chain that is not before ``moment``: its end where nothing is."""
+    if moment > now or not ends:
+        return ends
+    milliseconds = int(moment.timestamp() * 1000)
+    asked = [TopicPartition(chain.topic, chain.partition, milliseconds) for chain in ends]
+    answer = {(p.topic, p.partition): p.offset for p in consumer.offsets_for_times(asked, timeout=_TIMEOUT_S)}
+    found = {chain: answer[chain.topic, chain.partition] for chain in ends}
+    # An offset beyond the end we saw belongs to a record that came meanwhile.
+    return {chain: ends[chain] if offset < 0 else min(offset, ends[chain]) for chain, offset in found.items()}
+
+
+def _without_times(connection: Connection, ends: dict[Chain, int], frame: Scope) -> Iterator[Watermark]:
+    running = hour_of(frame.now)  # nothing tells how far a past hour went
+    for chain, end in ends.items():
+        row = connection.execute(
+            """SELECT coalesce(max(high_offset), 0) FROM ops.watermark
+            WHERE topic = %s AND partition = %s AND cluster = %s AND epoch = %s AND hour_at < %s""",
+            [chain.topic, chain.partition, chain.cluster, chain.epoch, running],
+        ).fetchone()
+        yield Watermark(chain, running, row[0] if row else 0, end)
+
+
+def _final_hours(connection: Connection) -> set[tuple[Chain, datetime]]:
+    rows = connection.execute(
+        """SELECT topic, cluster, epoch, partition, hour_at FROM ops.watermark
+        WHERE captured_at >= hour_at + interval '1 hour'"""
+    )
+    return {(Chain(topic, cluster, epoch, partition), hour) for topic, cluster, epoch, partition, hour in rows}
+
+
+def _keep(connection: Connection, found: list[Watermark], captured_at: datetime) -> None:
+    rows = [
+        (w.chain.topic, w.chain.partition, w.chain.cluster, w.chain.epoch, w.hour_at, w.low, w.high, captured_at)
+        for w in found
+        if w.high > 0
+    ]
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.executemany(_UPSERT, rows)
