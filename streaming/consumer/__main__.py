@@ -22,7 +22,7 @@ def main() -> int:
     """Run a sink; the exit code."""
     try:
         settings = config.load()
-        logs.configure("sink", settings.sink.worker)
+        logs.setup(settings.sink.worker)
         sink = Sink(settings)
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: sink.stop())

@@ -41,7 +41,8 @@ class BrokerError(Exception):
 
 
 class Sink:
-    """One worker. Topics are shared out among the workers of the group, unless ``places`` names partitions.
+    """One worker. Its group's workers share out ``topics`` (all of the configured exchanges when left out), unless
+    ``places`` names the partitions to write.
 
     ``after_upload`` is called with an object's path between its upload and the commit.
     """
@@ -50,11 +51,13 @@ class Sink:
         self,
         settings: Settings,
         *,
+        topics: Sequence[str] = (),
         places: Sequence[Place] = (),
         after_upload: Callable[[str], None] = lambda path: None,
     ) -> None:
         self._settings = settings
         self._sink = settings.sink
+        self._topics = topics or _all_topics(settings)
         self._places = places
         self._consumer: Any = Consumer(_consumer_config(settings))
         self._looks = KafkaLog(settings.kafka, self._sink.worker)
@@ -72,6 +75,7 @@ class Sink:
         )
         self._writers: dict[Place, PartitionWriter] = {}
         self._closed: dict[Place, PartitionWriter] = {}  # assigned, not yet opened
+        self._moved: set[Place] = set()  # what else this batch holds of these partitions is stale
         self._seen = 0
         self._failures = 0
         self._wait_until: float | None = None
@@ -127,6 +131,7 @@ class Sink:
                 return  # what was consumed in the meantime is read again
             self._read_on_after_waiting()
         self._open_assigned()
+        self._moved.clear()
         for message in messages:
             self._take(message)
         self._rotate()
@@ -136,12 +141,15 @@ class Sink:
         if message.error() is not None:
             _report(message.error())
             return
-        writer = self._writers.get((message.topic(), message.partition()))
-        if writer is None:
-            return  # revoked a moment ago, or not opened yet
+        place = message.topic(), message.partition()
+        writer = self._writers.get(place)
+        if writer is None or place in self._moved:
+            return  # revoked a moment ago, not opened yet, or read again from elsewhere
         record = records.from_message(message)
         if writer.closes_hour(record):
             self._flush(writer)
+            if place in self._moved:
+                return
         taken = writer.take(record)
         if taken is Taken.AHEAD:
             self._flush(writer)
@@ -180,11 +188,8 @@ class Sink:
             self._consumer.assign(partitions)
             self._await_opening(partitions)
             return
-        topics = [
-            naming.raw_topic(name, d) for name in self._settings.exchanges for d in naming.STREAM_DATASETS
-        ]
         self._consumer.subscribe(
-            topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+            list(self._topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
         )
 
     def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
@@ -227,6 +232,7 @@ class Sink:
 
     def _seek(self, writer: PartitionWriter) -> None:
         place = TopicPartition(writer.chain.topic, writer.chain.partition, writer.next)
+        self._moved.add((place.topic, place.partition))
         deadline = time.monotonic() + _BROKER_S
         while True:
             try:
@@ -296,6 +302,10 @@ class Sink:
         place = TopicPartition(writer.chain.topic, writer.chain.partition)
         _, high = self._consumer.get_watermark_offsets(place, cached=True)
         return max(0, int(high) - writer.buffer.start)
+
+
+def _all_topics(settings: Settings) -> list[str]:
+    return [naming.raw_topic(name, d) for name in settings.exchanges for d in naming.STREAM_DATASETS]
 
 
 def _consumer_config(settings: Settings) -> dict[str, Any]:

@@ -87,8 +87,9 @@ class PartitionWriter:
         self._around = around
         self._decoder = Decoder(chain)
         self._until: int | None = None
+        self._before = 0  # where the object begins that what is gathered joins
         self._hour = -1
-        self._asked_again: int | None = None
+        self._asked_again: tuple[int, int] | None = None
         self.buffer = self._empty(0)
 
     @property
@@ -103,6 +104,9 @@ class PartitionWriter:
             LogChangedError: the topic was made anew.
         """
         links = self._list(0)
+        report = chains.walk((link.start, link.end) for link in links)
+        if not report.whole:
+            _log.error("chain is not whole", chain=str(self.chain), holes=report.holes, overlaps=report.overlaps)
         low, high = self._around.log.watermarks(self.chain.topic, self.chain.partition)
         if links:
             last = max(links, key=lambda link: link.end)
@@ -144,19 +148,18 @@ class PartitionWriter:
         gathered = self.buffer
         if not len(gathered):
             return
-        ahead = chains.next_start(self._around.store, self.chain, gathered.start)
-        if ahead is not None and ahead < gathered.next:
-            _log.warning("object ahead", chain=str(self.chain), start=gathered.start, ahead=ahead)
-            self._go_on_from(gathered.start)
+        if not self._fits():
+            _log.warning("chain changed", chain=str(self.chain), start=gathered.start, end=gathered.next - 1)
+            self._settle(self._list(0), 0)
             return
         footer, data = gathered.seal()
         if not gathered.dead_sent:
             self._around.dead_letters.send(self.chain, gathered.dead)
             gathered.dead_sent = True
-        if not self._put(footer, data) or (self._until is not None and gathered.next > self._until):
-            self._go_on_from(gathered.start)
+        if self._put(footer, data) and (self._until is None or gathered.next <= self._until):
+            self._before, self.buffer = gathered.start, self._empty(gathered.next)
         else:
-            self.buffer = self._empty(gathered.next)
+            self._settle(self._list(gathered.start), gathered.start)
 
     def skip_missing(self, offered: int) -> None:
         """The log offered ``offered`` where ``next`` was expected: find out whether what lies between is gone.
@@ -166,13 +169,16 @@ class PartitionWriter:
         """
         start = self.next
         low, _ = self._around.log.watermarks(self.chain.topic, self.chain.partition)
-        if low <= start and self._asked_again != start:
-            self._asked_again = start
+        if low <= start and self._asked_again != (start, offered):
+            self._asked_again = (start, offered)
             return
         self._asked_again = None
-        if low <= start:
-            self._write_gap(start, offered - 1 if self._until is None else min(offered - 1, self._until))
-        self._go_on_from(start)
+        links = self._list(0)
+        point = chains.resume((link.start, link.end) for link in links)
+        if low <= start == point.offset:
+            self._write_gap(start, offered - 1 if point.until is None else min(offered - 1, point.until))
+            links = self._list(0)
+        self._settle(links, 0)
 
     def drop(self) -> int:
         """Forget what was gathered (another worker reads it again); how many offsets that were."""
@@ -180,8 +186,17 @@ class PartitionWriter:
         self.buffer = self._empty(self.buffer.start)
         return dropped
 
-    def _go_on_from(self, start: int) -> None:
-        self._settle(self._list(start), start)
+    def _fits(self) -> bool:
+        """Whether what was gathered still lies in a hole of the chain.
+
+        It may not when somebody deleted objects and another writer filled the hole in other portions; then the name
+        would be free, and the object would overlap its neighbours.
+        """
+        links = self._list(self._before)
+        before = [(link.start, link.end) for link in links if link.start < self.buffer.start]
+        behind = [link.start for link in links if link.start > self.buffer.start]
+        joins = chains.resume(before, start=self._before).offset == self.buffer.start
+        return joins and not (behind and behind[0] < self.buffer.next)
 
     def _settle(self, links: list[Link], start: int) -> None:
         """Stand where the chain goes on; what the log no longer holds there becomes gap objects first."""
@@ -193,16 +208,12 @@ class PartitionWriter:
             self._write_gap(point.offset, low - 1 if point.until is None else min(low - 1, point.until))
             links = self._list(start)
         self._until = point.until
+        passed = [link.start for link in links if link.start < point.offset]
+        self._before = passed[-1] if passed else self._before if start else 0
         self.buffer = self._empty(point.offset)
 
     def _list(self, start: int) -> list[Link]:
-        links = chains.list_chain(self._around.store, self.chain, start=start, cache=self._around.footers)
-        report = chains.walk(((link.start, link.end) for link in links), start=start)
-        if not report.whole:
-            _log.error(
-                "chain is not whole", chain=str(self.chain), holes=report.holes, overlaps=report.overlaps
-            )
-        return links
+        return chains.list_chain(self._around.store, self.chain, start=start, cache=self._around.footers)
 
     def _write_gap(self, start: int, end: int) -> None:
         footer = self.chain.gap(start, end)

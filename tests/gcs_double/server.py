@@ -68,7 +68,7 @@ class _Session:
     made: dict[str, Any] | None = None
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
@@ -98,7 +98,7 @@ class _State:
         self, bucket: str, name: str, data: bytes, query: dict[str, str], crc32c: str
     ) -> dict[str, Any]:
         if crc32c and crc32c != _crc32c(data):
-            raise _Refused(400, f"Provided CRC32C {crc32c} doesn't match calculated CRC32C {_crc32c(data)}.")
+            raise _RefusedError(400, f"Provided CRC32C {crc32c} doesn't match calculated CRC32C {_crc32c(data)}.")
         with self.lock:
             self._check(bucket, name, query)
             self.generation += 1
@@ -113,7 +113,7 @@ class _State:
         wanted = query.get("ifGenerationMatch")
         there = self.objects.get((bucket, name))
         if wanted is not None and int(wanted) != (there.generation if there else 0):
-            raise _Refused(412, "At least one of the pre-conditions you specified did not hold.")
+            raise _RefusedError(412, "At least one of the pre-conditions you specified did not hold.")
 
 
 class GcsDouble:
@@ -190,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._break()
         try:
             answer = action(url.path, body)
-        except _Refused as refused:
+        except _RefusedError as refused:
             answer = (refused.status, {}, _error_body(refused.status, str(refused)))
         if fault and fault.kind == "lost":
             return self._break()
@@ -221,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             first, last = int(asked[1]), min(int(asked[2] or len(data)), len(data) - 1)
         if first >= len(data):
-            raise _Refused(416, "The requested range cannot be satisfied.")
+            raise _RefusedError(416, "The requested range cannot be satisfied.")
         return 206, {**headers, "Content-Range": f"bytes {first}-{last}/{len(data)}"}, data[first : last + 1]
 
     def _page(self, bucket: str) -> dict[str, Any]:
@@ -251,7 +251,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._json(self.state.create(bucket, self.query["name"], body, self.query, ""))
             case "resumable":
                 return self._begin(path, bucket, json.loads(body or b"{}"))
-        raise _Refused(400, "unknown uploadType")
+        raise _RefusedError(400, "unknown uploadType")
 
     def _begin(self, path: str, bucket: str, metadata: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
         name = metadata.get("name") or self.query["name"]
@@ -264,7 +264,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _put(self, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
         session = self.state.sessions.get(self.query.get("upload_id", ""))
         if session is None:
-            raise _Refused(404, "no such upload")
+            raise _RefusedError(404, "no such upload")
         asked = re.fullmatch(
             r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", self.headers.get("Content-Range") or "bytes */*"
         )
@@ -292,7 +292,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _there(self, bucket: str, name: str) -> _Object:
         there = self.state.objects.get((bucket, name))
         if there is None:
-            raise _Refused(404, f"No such object: {bucket}/{name}")
+            raise _RefusedError(404, f"No such object: {bucket}/{name}")
         return there
 
     def _json(self, content: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
@@ -320,7 +320,7 @@ class _Handler(BaseHTTPRequestHandler):
 def _place(path: str) -> tuple[str, str]:
     found = re.fullmatch(r"(?:/upload|/download)?/storage/v1/b/([^/]+)/o(?:/(.*))?", path)
     if found is None:
-        raise _Refused(404, f"not served by this double: {path}")
+        raise _RefusedError(404, f"not served by this double: {path}")
     return unquote(found[1]), unquote(found[2] or "")
 
 
@@ -328,7 +328,7 @@ def _parts(content_type: str, body: bytes) -> tuple[dict[str, str], bytes]:
     found = re.search(r'boundary="?([^";]+)"?', content_type)
     assert found is not None
     _, metadata, rest = body.split(b"--" + found[1].encode(), 2)
-    head, _, data = rest.partition(b"\r\n\r\n")
+    _, _, data = rest.partition(b"\r\n\r\n")
     end = data.rindex(b"\r\n--" + found[1].encode())
     return json.loads(metadata.partition(b"\r\n\r\n")[2]), data[:end]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.gcs_double import GcsDouble
 from tidemark.lake.gcs import GcsStore
@@ -58,3 +60,9 @@ def fake_gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             time.sleep(0.05)
         yield f"http://127.0.0.1:{port}"
         server.terminate()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quiet() -> None:
+    """Random runs write thousands of log lines that nobody reads."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
