@@ -1,0 +1,212 @@
+{#- Rendered from tidemark/contracts by `make contracts`. Do not edit. -#}
+
+
+{#- A dataset's own columns in order: name to kind. -#}
+{% macro contract_fields(dataset) %}
+    {%- set fields = {
+        'trade': {
+            'exchange': 'text',
+            'market': 'text',
+            'code': 'text',
+            'trade_id': 'integer',
+            'event_at': 'timestamp',
+            'price': 'decimal',
+            'size': 'decimal',
+            'side': 'text',
+            'published_at': 'timestamp',
+            'prev_closing_price': 'decimal',
+            'change': 'text',
+            'change_price': 'decimal',
+            'best_ask_price': 'decimal',
+            'best_ask_size': 'decimal',
+            'best_bid_price': 'decimal',
+            'best_bid_size': 'decimal',
+            'stream_type': 'text',
+            'extra': 'json',
+        },
+        'ticker': {
+            'exchange': 'text',
+            'market': 'text',
+            'code': 'text',
+            'event_at': 'timestamp',
+            'opening_price': 'decimal',
+            'high_price': 'decimal',
+            'low_price': 'decimal',
+            'trade_price': 'decimal',
+            'prev_closing_price': 'decimal',
+            'change': 'text',
+            'change_price': 'decimal',
+            'signed_change_price': 'decimal',
+            'change_rate': 'decimal',
+            'signed_change_rate': 'decimal',
+            'trade_volume': 'decimal',
+            'acc_trade_volume': 'decimal',
+            'acc_trade_volume_24h': 'decimal',
+            'acc_trade_price': 'decimal',
+            'acc_trade_price_24h': 'decimal',
+            'trade_date': 'text',
+            'trade_time': 'text',
+            'trade_at': 'timestamp',
+            'side': 'text',
+            'acc_ask_volume': 'decimal',
+            'acc_bid_volume': 'decimal',
+            'highest_52_week_price': 'decimal',
+            'highest_52_week_date': 'text',
+            'lowest_52_week_price': 'decimal',
+            'lowest_52_week_date': 'text',
+            'market_state': 'text',
+            'is_trading_suspended': 'boolean',
+            'delisting_date': 'text',
+            'market_warning': 'text',
+            'stream_type': 'text',
+            'extra': 'json',
+        },
+        'orderbook': {
+            'exchange': 'text',
+            'market': 'text',
+            'code': 'text',
+            'event_at': 'timestamp',
+            'total_ask_size': 'decimal',
+            'total_bid_size': 'decimal',
+            'ask_prices': 'decimals',
+            'ask_sizes': 'decimals',
+            'bid_prices': 'decimals',
+            'bid_sizes': 'decimals',
+            'level': 'decimal',
+            'stream_type': 'text',
+            'extra': 'json',
+        },
+        'candle': {
+            'exchange': 'text',
+            'market': 'text',
+            'code': 'text',
+            'interval': 'text',
+            'event_at': 'timestamp',
+            'open': 'decimal',
+            'high': 'decimal',
+            'low': 'decimal',
+            'close': 'decimal',
+            'volume_base': 'decimal',
+            'volume_quote': 'decimal',
+            'updated_at': 'timestamp',
+            'is_closed': 'boolean',
+            'prev_closing_price': 'decimal',
+            'signed_change_price': 'decimal',
+            'signed_change_rate': 'decimal',
+            'stream_type': 'text',
+            'extra': 'json',
+        },
+        'market': {
+            'exchange': 'text',
+            'market': 'text',
+            'code': 'text',
+            'event_at': 'timestamp',
+            'korean_name': 'text',
+            'english_name': 'text',
+            'warning': 'boolean',
+            'cautions': 'json',
+            'extra': 'json',
+        },
+    } -%}
+    {{- return(fields[dataset]) -}}
+{% endmacro %}
+
+
+{#- Where a raw row came from: the columns that every dataset has. -#}
+{% macro contract_envelope() %}
+    {{- return([
+        'load_id',
+        'source',
+        'received_at',
+        'connection_id',
+        'frame_no',
+        'kafka_cluster',
+        'kafka_epoch',
+        'kafka_topic',
+        'kafka_partition',
+        'kafka_offset',
+        'item',
+    ]) -}}
+{% endmacro %}
+
+
+{#- The identity of a raw row. -#}
+{% macro contract_row_key() %}
+    {{- return([
+        'kafka_cluster',
+        'kafka_epoch',
+        'kafka_topic',
+        'kafka_partition',
+        'kafka_offset',
+        'item',
+    ]) -}}
+{% endmacro %}
+
+
+{#- The first rule of the contract that a row breaks (such as missing_price, bad_price), or null. -#}
+{% macro contract_violation(dataset) -%}
+    {%- if dataset == 'trade' -%}
+    case
+        when exchange is null then 'missing_exchange'
+        when market is null then 'missing_market'
+        when code is null then 'missing_code'
+        when trade_id is null then 'missing_trade_id'
+        when event_at is null then 'missing_event_at'
+        when price is null then 'missing_price'
+        when not price > 0 then 'bad_price'
+        when size is null then 'missing_size'
+        when not size > 0 then 'bad_size'
+        when side is null then 'missing_side'
+        when side not in ('buy', 'sell') then 'bad_side'
+    end
+    {%- elif dataset == 'ticker' -%}
+    case
+        when exchange is null then 'missing_exchange'
+        when market is null then 'missing_market'
+        when code is null then 'missing_code'
+        when event_at is null then 'missing_event_at'
+        when trade_price is null then 'missing_trade_price'
+        when not trade_price > 0 then 'bad_trade_price'
+    end
+    {%- elif dataset == 'orderbook' -%}
+    case
+        when exchange is null then 'missing_exchange'
+        when market is null then 'missing_market'
+        when code is null then 'missing_code'
+        when event_at is null then 'missing_event_at'
+        when ask_prices is null then 'missing_ask_prices'
+        when ask_sizes is null then 'missing_ask_sizes'
+        when bid_prices is null then 'missing_bid_prices'
+        when bid_sizes is null then 'missing_bid_sizes'
+    end
+    {%- elif dataset == 'candle' -%}
+    case
+        when exchange is null then 'missing_exchange'
+        when market is null then 'missing_market'
+        when code is null then 'missing_code'
+        when interval is null then 'missing_interval'
+        when interval not in ('1s', '1m', '3m', '5m', '10m', '15m', '30m', '1h', '4h', '1d', '1w', '1mo') then 'bad_interval'
+        when event_at is null then 'missing_event_at'
+        when open is null then 'missing_open'
+        when not open > 0 then 'bad_open'
+        when high is null then 'missing_high'
+        when not high > 0 then 'bad_high'
+        when low is null then 'missing_low'
+        when not low > 0 then 'bad_low'
+        when close is null then 'missing_close'
+        when not close > 0 then 'bad_close'
+        when volume_base is null then 'missing_volume_base'
+        when not volume_base >= 0 then 'bad_volume_base'
+        when volume_quote is null then 'missing_volume_quote'
+        when not volume_quote >= 0 then 'bad_volume_quote'
+        when updated_at is null then 'missing_updated_at'
+    end
+    {%- elif dataset == 'market' -%}
+    case
+        when exchange is null then 'missing_exchange'
+        when market is null then 'missing_market'
+        when code is null then 'missing_code'
+        when event_at is null then 'missing_event_at'
+    end
+    {%- endif -%}
+{%- endmacro %}

@@ -1,0 +1,117 @@
+{#-
+    How silver decides. Each raw row that arrives gets exactly one outcome:
+      kept         it stands for its event in silver;
+      duplicate    another row, which is in silver, says the same;
+      superseded   a later state of the same event is in silver;
+      conflict     another row of the same identity says something else: quarantined;
+      <violation>  it breaks a rule (missing_price, bad_side, unknown_market …): quarantined.
+    The verdict depends on the rows alone, never on the order in which they arrive.
+-#}
+
+
+{#- The rows that arrive: those of the loads that this transaction has marked, and those let out of quarantine
+    because their market is listed by now. -#}
+{% macro arrived(raw, dataset, markets=none) %}
+    select arriving.*
+    from {{ raw }} as arriving
+    where arriving.load_id = any(array(
+        {{ taken_now(source('ops', 'load_mark'), 'load_id', 'silver.' ~ dataset) }}
+    ))
+    {%- if markets %}
+    union all
+    select arriving.*
+    from {{ raw }} as arriving
+    inner join (
+        {{ listed_by_now(dataset, markets) }}
+    ) as listed on {{ same_row('arriving', 'listed') }}
+    where arriving.load_id = any(array(
+        select listed.load_id from ({{ listed_by_now(dataset, markets) }}) as listed
+    ))
+    {%- endif %}
+{% endmacro %}
+
+
+{#- Quarantined rows of unknown markets that the exchange lists by now. -#}
+{% macro listed_by_now(dataset, markets) %}
+    select quarantine.*
+    from {{ source('accounts', 'quarantine') }} as quarantine
+    where quarantine.dataset = '{{ dataset }}'
+        and quarantine.reason = 'unknown_market'
+        and (quarantine.exchange, quarantine.market) in (select listing.exchange, listing.market from {{ markets }} as listing)
+{% endmacro %}
+
+
+{#- The columns of silver for a dataset whose silver rows have raw's columns; numbers without trailing zeros. -#}
+{% macro normalised(dataset) %}
+    {%- for name, kind in contract_fields(dataset).items() %}
+        {{ 'trim_scale(' ~ name ~ ') as ' ~ name if kind == 'decimal' else name }},
+    {%- endfor %}
+        {{ contract_envelope() | join(',\n        ') }}
+{%- endmacro %}
+
+
+{#- The reason why a row is refused, or null. An exchange's markets are known once a list of them has arrived. -#}
+{% macro violation(dataset, markets) %}
+    coalesce(
+        {{ contract_violation(dataset) }},
+        case
+            when exchange in (select listing.exchange from {{ markets }} as listing)
+                and (exchange, market) not in (select listing.exchange, listing.market from {{ markets }} as listing)
+                then 'unknown_market'
+        end
+    )
+{%- endmacro %}
+
+
+{#-
+    The verdicts. `rows` is a relation or CTE with `columns` and `violation`. Of the rows with the same `natural_key`,
+    and the one that silver holds, the first by `precedence` (then the lowest raw key) is kept; the others are
+    duplicates where `content` is equal, else `loser` (conflict or superseded). What silver holds comes out only
+    where it is displaced (`is_held`).
+-#}
+{% macro judge(rows, columns, natural_key, precedence, content=[], loser='duplicate') %}
+    select
+        {{ columns | join(',\n        ') }},
+        is_held,
+        outcome
+    from (
+        select
+            contender.*,
+            case
+                when violation is not null then violation
+                when row_number() over ranking = 1 then 'kept'
+                {%- if content %}
+                when row({{ content | join(', ') }}) is distinct from first_value(row({{ content | join(', ') }})) over ranking
+                    then '{{ loser }}'
+                {%- endif %}
+                else 'duplicate'
+            end as outcome
+        from (
+            select {{ columns | join(', ') }}, violation, false as is_held
+            from {{ rows }}
+            union all
+            select {{ columns | join(', ') }}, null as violation, true as is_held
+            from {{ this }}
+            where ({{ natural_key | join(', ') }}) in (select {{ natural_key | join(', ') }} from {{ rows }} where violation is null)
+        ) as contender
+        window ranking as (
+            partition by {{ natural_key | reverse | join(', ') }}, violation is null
+            order by {{ (precedence + contract_row_key()) | join(', ') }}, is_held desc
+        )
+    ) as ranked
+    where not (is_held and outcome = 'kept')
+{% endmacro %}
+
+
+{#- Whether two aliases are the same raw row. -#}
+{% macro same_row(a, b) -%}
+    {%- for name in ['load_id'] + contract_row_key() -%}
+        {{ a }}.{{ name }} = {{ b }}.{{ name }}{{ ' and ' if not loop.last }}
+    {%- endfor -%}
+{%- endmacro %}
+
+
+{#- MD5 over the values of columns; times by the session's zone, which is UTC in our transactions. -#}
+{% macro content_hash(columns) -%}
+    md5(row({{ columns | join(', ') }})::text)
+{%- endmacro %}

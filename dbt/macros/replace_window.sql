@@ -1,0 +1,36 @@
+{#-
+    Strategy of gold: the touched windows are deleted and made anew, whatever rows they held. A bar whose trades are gone
+    goes too.
+
+    The builds that an upstream has done with are marked; the stretches of event time that they touched (widened by
+    the mart's look-back) are deleted and inserted as the model's SQL computes them.
+    The model's config names, under meta: upstream, bucket and look_back.
+-#}
+{% macro apply_replace_window(target, sql, created) %}
+    {%- set rules = config.get('meta') -%}
+    {% if created %}
+        {% do run_query("delete from " ~ source('ops', 'build_mark') ~ " where consumer = '" ~ consumer(target) ~ "'") %}
+    {% endif %}
+    {% if take_builds(target, rules.upstream) %}
+        {% do get_assert_columns_equivalent(sql) %}
+        {% call statement('main') %}
+            {{ replace_window(target, sql, rules) }}
+        {% endcall %}
+    {% else %}
+        {% do nothing_new() %}
+    {% endif %}
+{% endmacro %}
+
+
+{#- Two statements in one call: what lies in the touched windows goes, what belongs there comes. -#}
+{% macro replace_window(target, sql, rules) %}
+    delete from {{ target }} as old
+    using ({{ touched_ranges(consumer(target), rules.bucket, rules.look_back) }}) as touched
+    where old.exchange = touched.exchange
+        and old.market = touched.market
+        and old.bucket_at >= touched.from_at
+        and old.bucket_at < touched.to_at;
+
+    insert into {{ target }} ({{ contracted_columns() }})
+    select {{ contracted_columns() }} from ({{ sql }}) as made
+{% endmacro %}

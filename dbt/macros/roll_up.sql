@@ -1,0 +1,53 @@
+{#-
+    Bars from shorter bars, for the touched stretches of event time. Exact: open and close are those of the first and
+    last bar within, the rest adds up. vwap is made from the sums, not from the vwaps.
+-#}
+{% macro roll_up(bars, consumer, bucket) %}
+with
+
+touched as (
+    {{ touched_ranges(consumer, bucket) }}
+),
+
+rolled_up as (
+    select
+        touched.exchange,
+        touched.market,
+        bar.*
+    from touched
+    cross join lateral (
+        select
+            {{ floor_to(bucket, 'bucket_at') }} as bucket_at,
+            (min(array[extract(epoch from bucket_at), open]))[2] as open,
+            max(high) as high,
+            min(low) as low,
+            (max(array[extract(epoch from bucket_at), close]))[2] as close,
+            trim_scale(sum(volume_base)) as volume_base,
+            trim_scale(sum(volume_quote)) as volume_quote,
+            {{ vwap('sum(volume_quote)', 'sum(volume_base)') }} as vwap,
+            sum(trade_count)::bigint as trade_count,
+            trim_scale(sum(buy_volume_base)) as buy_volume_base,
+            trim_scale(sum(sell_volume_base)) as sell_volume_base
+        from {{ bars }} as shorter
+        where shorter.exchange = touched.exchange
+            and shorter.market = touched.market
+            and shorter.bucket_at >= touched.from_at
+            and shorter.bucket_at < touched.to_at
+        group by 1
+    ) as bar
+)
+
+select * from rolled_up
+{% endmacro %}
+
+
+{#- Volume-weighted average price, rounded half away from zero to 12 decimals. -#}
+{% macro vwap(volume_quote, volume_base) -%}
+    trim_scale(round({{ volume_quote }} / {{ volume_base }}, 12))
+{%- endmacro %}
+
+
+{#- Every bar is found by its series and start. -#}
+{% macro bar_indexes() %}
+    {{- return([{'columns': ['exchange', 'market', 'bucket_at'], 'unique': true}, {'columns': ['bucket_at']}]) -}}
+{% endmacro %}

@@ -1,0 +1,8 @@
+{{
+    config(
+        meta = {'upstream': ['gold.ohlcv_5m'], 'bucket': '15 minutes', 'look_back': '0'},
+        indexes = bar_indexes(),
+    )
+}}
+
+{{ roll_up(ref('ohlcv_5m'), 'gold.ohlcv_15m', '15 minutes') }}
