@@ -1,0 +1,63 @@
+"""The DAG ``raw__lake__compact``: closed hours of landing become the lake that readers query.
+
+Lives here: wiring. Doesn't: compaction (``tidemark.jobs.compact``).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, get_current_context, task
+from tidemark_batch import (
+    HOUR,
+    chosen,
+    dag_arguments,
+    dataset_param,
+    dry_run_param,
+    every,
+    run_job,
+    window,
+    window_params,
+)
+from tidemark_registry import LAKE_ASSET
+
+from tidemark.naming import STREAM_DATASETS
+
+DOC = """
+Copy closed hours of landing to `raw/<dataset>/v1/exchange=…/dt=…/hour=…/` as one Parquet file each.
+
+Hourly, for the receive hour that has just closed. The copy is verified by row count and checksum against
+landing; nothing in landing is deleted. An hour that is already there with the same rows is left alone, so a
+second run changes nothing.
+
+**By hand:** a window of whole hours (UTC), one dataset, dry run. **When it fails:** the named hour isn't
+readable in the compacted lake yet; landing and the warehouse are not affected.
+"""
+
+with DAG(
+    "raw__lake__compact",
+    schedule=every("20 * * * *"),
+    **dag_arguments(
+        DOC,
+        tags=("raw", "compact"),
+        timeout=timedelta(minutes=55),
+        params={**window_params(), "dataset": dataset_param(STREAM_DATASETS), "dry_run": dry_run_param()},
+    ),
+):
+
+    @task(outlets=[LAKE_ASSET])
+    def compact() -> object:
+        """Compact each chosen dataset's hours of the window."""
+        from tidemark.jobs import compact as job
+
+        context = get_current_context()
+        hours = window(context, HOUR)
+        return run_job(
+            job.run,
+            window_start=hours.start,
+            window_end=hours.end,
+            dataset=chosen(context, "dataset"),
+            dry_run=context["params"]["dry_run"],
+        )
+
+    compact()

@@ -1,0 +1,161 @@
+"""The DAGs that fetch what the streams don't bring, over REST: ``raw__<dataset>__fetch``.
+
+Lives here: the factory, and what each of the four fetches passes on. Doesn't: requests, paging and rate
+limits (``tidemark.jobs.fetch_*``), the load that follows (``tidemark.jobs.load``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG, Context, Param, get_current_context, task
+from tidemark_batch import (
+    DAY,
+    chosen,
+    dag_arguments,
+    dry_run_param,
+    every,
+    exchange_param,
+    only_if_chosen,
+    run_job,
+    window,
+    window_params,
+)
+from tidemark_registry import EXCHANGES, RAW_ASSETS
+
+CODES = Param(
+    [], type="array", items={"type": "string"}, title="Markets", section="What",
+    description="The exchange's own codes, such as KRW-BTC, one a line. Empty: every market that is taken.",
+)  # fmt: skip
+INTERVAL = Param(
+    "all", type="string", enum=["all", "1d", "1h"], title="Interval", section="What",
+    description="Width of the candles.",
+)  # fmt: skip
+HINT = """ What is fetched lands in the lake under a name made of the request and its content, and is loaded
+from there: asking again for what has not changed adds nothing. The exchange's rate limit is kept and its 429
+waited for.
+
+**By hand:** choose in the form; *Dry run* logs the requests and sends none. **When it fails:** run it again;
+what has landed stays.
+"""
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """One DAG: dataset, cron, what it is for, its job, and the Params of its form besides exchange and dry run."""
+
+    dataset: str
+    cron: str
+    about: str
+    job: Callable[[Context, Mapping[str, Any]], object]
+    params: Mapping[str, Param] = field(default_factory=dict)
+    timeout: timedelta = timedelta(minutes=30)
+
+
+def fetch_dag(spec: Fetch) -> DAG:
+    """The DAG of one dataset: for each exchange fetch, then load what has landed."""
+    form = {**spec.params, "exchange": exchange_param(EXCHANGES), "dry_run": dry_run_param()}
+    with DAG(
+        f"raw__{spec.dataset}__fetch",
+        schedule=every(spec.cron),
+        **dag_arguments(
+            spec.about + HINT, tags=("raw", "fetch", "rest", spec.dataset), timeout=spec.timeout, params=form
+        ),
+    ) as dag:
+        for exchange in EXCHANGES:
+            _fetch_and_load(spec, exchange)
+    return dag
+
+
+def _fetch_and_load(spec: Fetch, exchange: str) -> None:
+    @task(task_id=f"fetch__{exchange}")
+    def fetch() -> object:
+        context = get_current_context()
+        only_if_chosen(context, exchange)
+        return spec.job(context, {"exchange": exchange, "dry_run": context["params"]["dry_run"]})
+
+    @task(task_id=f"load__{exchange}", outlets=[RAW_ASSETS[spec.dataset]])
+    def load() -> object:
+        from tidemark.jobs import load as job
+
+        return run_job(job.run, dataset=spec.dataset, exchange=exchange, dry_run=False)
+
+    fetch() >> load()
+
+
+def _candles(context: Context, common: Mapping[str, Any]) -> object:
+    from tidemark.jobs import fetch_candles as job
+
+    days = window(context, DAY)
+    return run_job(
+        job.run,
+        interval=chosen(context, "interval"),
+        window_start=days.start,
+        window_end=days.end,
+        codes=tuple(context["params"]["codes"]),
+        **common,
+    )
+
+
+def _trades(context: Context, common: Mapping[str, Any]) -> object:
+    from tidemark.jobs import fetch_trades as job
+
+    days = window(context, DAY)
+    return run_job(
+        job.run,
+        window_start=days.start,
+        window_end=days.end,
+        codes=tuple(context["params"]["codes"]),
+        **common,
+    )
+
+
+def _tickers(context: Context, common: Mapping[str, Any]) -> object:
+    from tidemark.jobs import fetch_tickers as job
+
+    return run_job(job.run, codes=tuple(context["params"]["codes"]), **common)
+
+
+def _markets(context: Context, common: Mapping[str, Any]) -> object:
+    from tidemark.jobs import fetch_markets as job
+
+    return run_job(job.run, **common)
+
+
+FETCHES = (
+    Fetch(
+        "candle",
+        "40 0 * * *",
+        "Fetch the daily and hourly candles of the day before (UTC), or of any window by hand.\n",
+        _candles,
+        {**window_params(), "interval": INTERVAL, "codes": CODES},
+        timeout=timedelta(hours=3),
+    ),
+    Fetch(
+        "trade",
+        "50 0 * * *",
+        "Fetch all trades of the day before (UTC), so that what the socket missed is filled in.\n",
+        _trades,
+        {**window_params(), "codes": CODES},
+        timeout=timedelta(hours=6),
+    ),
+    Fetch(
+        "ticker",
+        "*/10 * * * *",
+        "Fetch the state of every market as a snapshot, every ten minutes.\n",
+        _tickers,
+        {"codes": CODES},
+    ),
+    Fetch(
+        "market",
+        "30 0 * * *",
+        "Fetch the list of markets with their names and warnings, daily.\n",
+        _markets,
+    ),
+)
+
+for _spec in FETCHES:
+    fetch_dag(_spec)

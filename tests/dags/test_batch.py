@@ -1,0 +1,268 @@
+"""The batch helpers: which window a run covers, which errors are tried again, what a dry run ends as."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from hypothesis import given
+from hypothesis import strategies as st
+from tidemark_batch import (
+    DAY,
+    HOUR,
+    KST,
+    Window,
+    fail_fast,
+    floor,
+    only_if_chosen,
+    plain,
+    report_date,
+    run_job,
+    window,
+)
+from tidemark_slack import notify_failure
+
+from tests.dags.slack import SlackServer
+from tidemark.exchanges.base import Unparsable
+from tidemark.lake.parquet import CorruptObjectError
+from tidemark.lake.store import StoreUnavailableError
+from tidemark.settings import SettingsError
+from tidemark.transport import BannedError, RefusedError, UnavailableError
+from tidemark.warehouse.connection import WarehouseError
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def context(
+    start: str | None = None, end: str | None = None, due: str = "2026-04-14T00:40:00", **params: Any
+) -> dict[str, Any]:
+    """What a task gets of a run: its data interval (or none), when it was due, its Params."""
+    run = SimpleNamespace(
+        data_interval_start=utc(start) if start else None,
+        data_interval_end=utc(end) if end else None,
+        run_after=utc(due),
+    )
+    return {"dag_run": run, "params": params}
+
+
+SCHEDULED = ("2026-04-13T00:40:00", "2026-04-14T00:40:00")
+
+
+def test_params_come_first() -> None:
+    asked = context(*SCHEDULED, window_start="2026-01-02T03:04:05+09:00", window_end="2026-01-03T00:00:00Z")
+    assert window(asked, DAY) == Window(utc("2026-01-01T18:04:05"), utc("2026-01-03T00:00:00"))
+
+
+def test_params_without_offset_are_utc() -> None:
+    asked = context(window_start="2026-01-02T00:00:00", window_end="2026-01-03")
+    assert window(asked, DAY) == Window(utc("2026-01-02T00:00:00"), utc("2026-01-03T00:00:00"))
+
+
+def test_else_the_data_interval_in_whole_periods() -> None:
+    """A run at 00:40 is about the day that ended at 00:00."""
+    run = context(*SCHEDULED, window_start=None, window_end=None)
+    assert window(run, DAY) == Window(utc("2026-04-13T00:00:00"), utc("2026-04-14T00:00:00"))
+    hourly = context("2026-04-13T05:10:00", "2026-04-13T06:10:00")
+    assert window(hourly, HOUR) == Window(utc("2026-04-13T05:00:00"), utc("2026-04-13T06:00:00"))
+
+
+def test_an_asset_triggered_run_has_no_interval_and_takes_the_last_whole_period() -> None:
+    run = context(due="2026-04-14T00:40:00")
+    assert window(run, DAY) == Window(utc("2026-04-13T00:00:00"), utc("2026-04-14T00:00:00"))
+    assert window(run, HOUR) == Window(utc("2026-04-13T23:00:00"), utc("2026-04-14T00:00:00"))
+
+
+def test_a_look_back_widens_what_was_not_asked_for() -> None:
+    hourly = context("2026-04-13T05:10:00", "2026-04-13T06:10:00")
+    assert window(hourly, HOUR, look_back=DAY) == Window(utc("2026-04-12T05:00:00"), utc("2026-04-13T06:00:00"))
+    asked = context(window_start="2026-01-02T00:00:00Z", window_end="2026-01-03T00:00:00Z")
+    assert window(asked, HOUR, look_back=DAY) == Window(utc("2026-01-02T00:00:00"), utc("2026-01-03T00:00:00"))
+
+
+def test_korean_days() -> None:
+    run = context("2026-04-12T15:10:00", "2026-04-13T15:10:00")
+    assert window(run, DAY, KST) == Window(utc("2026-04-12T15:00:00"), utc("2026-04-13T15:00:00"))
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"window_start": "2026-01-02T00:00:00Z"}, "both"),
+        ({"window_end": "2026-01-02T00:00:00Z"}, "both"),
+        ({"window_start": "2026-01-02T00:00:00Z", "window_end": "2026-01-02T00:00:00Z"}, "empty"),
+        ({"window_start": "2026-01-03T00:00:00Z", "window_end": "2026-01-02T00:00:00Z"}, "empty"),
+        ({"window_start": "yesterday", "window_end": "2026-01-02T00:00:00Z"}, "yesterday"),
+    ],
+)
+def test_a_senseless_window_fails_without_retries(params: dict[str, str], says: str) -> None:
+    with pytest.raises(AirflowFailException, match=says):
+        window(context(*SCHEDULED, **params), DAY)
+
+
+instants = st.datetimes(min_value=datetime(2020, 1, 1), max_value=datetime(2035, 1, 1), timezones=st.just(UTC))
+periods = st.sampled_from([HOUR, timedelta(hours=4), DAY])
+zones = st.sampled_from([UTC, KST])
+
+
+@given(instants, periods, zones)
+def test_floor_is_a_whole_period_at_or_before(instant: datetime, period: timedelta, zone: Any) -> None:
+    floored = floor(instant, period, zone)
+    assert floored <= instant < floored + period
+    assert floor(floored, period, zone) == floored
+    assert floored.tzinfo == UTC
+
+
+@given(instants, periods, zones)
+def test_windows_of_following_runs_follow_each_other(due: datetime, period: timedelta, zone: Any) -> None:
+    def of(end: datetime) -> Window:
+        return window(
+            {"dag_run": SimpleNamespace(data_interval_start=end - period, data_interval_end=end)},
+            period,
+            zone,
+        )
+
+    assert of(due).end == of(due + period).start
+    assert of(due).end - of(due).start == period
+
+
+@given(instants, periods, zones)
+def test_the_last_whole_period_is_over_when_the_run_is_due(due: datetime, period: timedelta, zone: Any) -> None:
+    run = SimpleNamespace(data_interval_start=None, data_interval_end=None, run_after=due)
+    found = window({"dag_run": run}, period, zone)
+    assert found.end <= due < found.end + period
+    assert found.end - found.start == period
+
+
+def test_the_report_is_about_the_korean_date_on_which_the_interval_starts() -> None:
+    scheduled = context("2026-04-12T15:10:00", "2026-04-13T15:10:00")
+    assert report_date(scheduled) == date(2026, 4, 13)
+
+
+def test_a_report_asked_for_by_hand() -> None:
+    assert report_date(context(report_date="2026-02-03")) == date(2026, 2, 3)
+    assert report_date(context(due="2026-04-13T15:10:00")) == date(2026, 4, 13)
+    assert report_date(context(due="2026-04-13T14:59:00")) == date(2026, 4, 12), "that day isn't over in Korea yet"
+    with pytest.raises(AirflowFailException, match="report_date"):
+        report_date(context(report_date="tomorrow"))
+
+
+def test_a_run_about_one_exchange_skips_the_others() -> None:
+    only_if_chosen(context(exchange="all"), "somewhere")
+    only_if_chosen(context(exchange="somewhere"), "somewhere")
+    with pytest.raises(AirflowSkipException, match="elsewhere"):
+        only_if_chosen(context(exchange="elsewhere"), "somewhere")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    rows: int
+    at: datetime
+    total: Decimal
+
+
+def job(settings: object, *, dataset: str, dry_run: bool = False) -> Outcome:
+    assert type(settings).__name__ == "Settings"
+    return Outcome(3, utc("2026-04-13T00:00:00"), Decimal("0.10"))
+
+
+def test_a_jobs_outcome_becomes_json() -> None:
+    assert run_job(job, dataset="trade") == {"rows": 3, "at": "2026-04-13 00:00:00+00:00", "total": "0.10"}
+
+
+def test_a_dry_run_ends_skipped_so_that_it_announces_nothing() -> None:
+    with pytest.raises(AirflowSkipException, match=r"nothing was changed.*rows=3"):
+        run_job(job, dataset="trade", dry_run=True)
+
+
+def unreachable(reason: str) -> WarehouseError:
+    """The error of a connection that PostgreSQL (or nobody) answered with ``reason``."""
+    error = WarehouseError(f"no connection to the warehouse: {reason}")
+    error.__cause__ = psycopg.OperationalError(reason)
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SettingsError("no such setting: X"),
+        CorruptObjectError("no footer"),
+        RefusedError("http://exchange/v1/candles", 401, b"who are you"),
+        BannedError("blocked"),
+        Unparsable("not_json", "an HTML page"),
+        psycopg.errors.UndefinedTable("relation raw.trade_v1 is not there"),
+        psycopg.errors.InsufficientPrivilege("permission denied"),
+        unreachable('FATAL:  password authentication failed for user "x"'),
+        unreachable('FATAL:  database "tidemark" does not exist'),
+    ],
+)
+def test_what_a_retry_cannot_mend_fails_at_once(error: Exception) -> None:
+    with pytest.raises(AirflowFailException) as caught, fail_fast():
+        raise error
+    assert str(error) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        unreachable("connection refused"),
+        unreachable("FATAL:  the database system is starting up"),
+        StoreUnavailableError("503"),
+        UnavailableError("429 in spite of all retries"),
+        psycopg.errors.DeadlockDetected("deadlock detected"),
+        TimeoutError("slow"),
+    ],
+)
+def test_what_may_pass_is_tried_again(error: Exception) -> None:
+    with pytest.raises(type(error)), fail_fast():
+        raise error
+
+
+def test_plain() -> None:
+    assert plain({"a": (1, 2.5, None, True), date(2026, 1, 1): {"x"}}) == {
+        "a": [1, 2.5, None, True],
+        "2026-01-01": ["x"],
+    }
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [n for n in os.environ if n.startswith("TIDEMARK_")]:
+        monkeypatch.delenv(name)
+
+
+FAILED = SimpleNamespace(dag_id="raw__trade__load", task_id="load", try_number=4, log_url="http://127.0.0.1/log")
+
+
+def test_a_failure_is_posted(monkeypatch: pytest.MonkeyPatch) -> None:
+    with SlackServer() as slack:
+        monkeypatch.setenv("TIDEMARK_SLACK__BASE_URL", slack.url)
+        monkeypatch.setenv("TIDEMARK_SLACK__TOKEN", "xoxb-test")
+        monkeypatch.setenv("TIDEMARK_SLACK__CHANNEL", "C0ALERTS")
+        notify_failure({"ti": FAILED, "run_id": "manual__1", "exception": ValueError("no such table")})
+    (message,) = slack.posted
+    assert message["method"] == "chat.postMessage"
+    assert message["channel"] == "C0ALERTS"
+    assert "raw__trade__load" in str(message)
+    assert "no such table" in str(message)
+
+
+def test_without_slack_a_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    notify_failure({"ti": FAILED, "run_id": "manual__1"})
+    assert "raw__trade__load.load failed on try 4" in caplog.text
+
+
+@pytest.mark.parametrize("context", [{}, {"ti": None}, {"ti": FAILED, "run_id": "x", "exception": object()}])
+def test_the_callback_never_raises(context: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEMARK_SLACK__BASE_URL", "http://127.0.0.1:9/api/")  # nobody listens there
+    monkeypatch.setenv("TIDEMARK_SLACK__TOKEN", "xoxb-test")
+    monkeypatch.setenv("TIDEMARK_SLACK__CHANNEL", "C0ALERTS")
+    notify_failure(context)
