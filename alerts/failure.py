@@ -1,0 +1,72 @@
+"""A failed task, told in Slack.
+
+Lives here: the blocks of such a message, and posting it. Doesn't: when it is called (``airflow/plugins``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from alerts.report.blocks import escape
+from alerts.slack import send
+from tidemark.settings import SlackSettings
+
+_LONGEST: Final = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What is known of a failed task. ``log_url`` may be empty; ``error`` is the exception's text."""
+
+    dag_id: str
+    task_id: str
+    run_id: str
+    try_number: int
+    log_url: str = ""
+    error: str = ""
+
+
+def failure_text(failure: Failure) -> str:
+    """One line: for notifications, and for a log where Slack isn't set."""
+    return f"{failure.dag_id}.{failure.task_id} failed on try {failure.try_number} (run {failure.run_id})"
+
+
+def failure_blocks(failure: Failure) -> list[dict[str, Any]]:
+    """Block Kit for a failed task: what, which run and try, the error's beginning, a link to the log."""
+    lines = [
+        f":red_circle: *{escape(failure.dag_id)}* · `{_code(failure.task_id)}` failed",
+        f"Run `{_code(failure.run_id)}`, try {failure.try_number}",
+    ]
+    if _is_web(failure.log_url):
+        lines.append(f"<{failure.log_url.replace('|', '%7C').replace('>', '%3E')}|Log>")
+    blocks = [_section("\n".join(lines))]
+    if failure.error.strip():
+        shortened = failure.error.strip()[:_LONGEST].replace("```", "'''")
+        blocks.append(_section(f"```{escape(shortened)}```"))
+    return blocks
+
+
+def post_failure(settings: SlackSettings, failure: Failure) -> str | None:
+    """Post a failure to the alert channel (else the report's); its time stamp, or None where Slack isn't set.
+
+    Raises:
+        SlackError: Slack did not take it.
+    """
+    channel = settings.alert_channel or settings.channel
+    if not settings.token.get_secret_value() or not channel:
+        return None
+    return send(settings, channel, escape(failure_text(failure)), failure_blocks(failure))
+
+
+def _section(text: str) -> dict[str, Any]:
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
+
+
+def _code(text: str) -> str:
+    return escape(text.replace("`", "'"))
+
+
+def _is_web(url: str) -> bool:
+    return urlsplit(url).scheme in ("http", "https") and "<" not in url and "\n" not in url

@@ -1,0 +1,353 @@
+"""Facts of one KST date, from gold and ops and nowhere else.
+
+Lives here: the queries, and what each figure means. Doesn't: sentences, checks of completeness (``tidemark.jobs``).
+
+A KST day is 15:00Z to 15:00Z, so hourly bars tile it. Definitions:
+
+* **close** of a market: the close of its last hourly bar of the day;
+* **change**: close against the close of its last hourly bar of the KST day before, in percent; where it has no bar
+  that day, against the day's first open (the fact's ``of`` says which: ``close`` or ``open``);
+* **range**, by which volatility is ranked: (high - low) / low of the day, in percent;
+* **turnover**: sum of price x size in the quote currency;
+* **move** of a price anomaly: the minute's return, or, where only that stood out, its close against the mean close of
+  the five minutes before (the fact's ``of`` says which: ``return`` or ``mean``);
+* **covered hour**: accounting and arithmetic (identities 3 and 4) of its trades are green, and no identity of the
+  hour, or of the hours in which its trades were received, is red. ``provisional``: one of those is still open.
+
+Markets quoted in KRW and all others are ranked apart. A market whose name holds other characters than capital letters
+and digits is in the totals, but never named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from psycopg.rows import class_row, dict_row
+
+from alerts.report.facts import KST, Fact, FactSet, Series, Unit, is_market
+from tidemark.warehouse.connection import Connection
+
+HOURS: Final = 24
+#: Length of each ranking, KRW markets and others.
+TOP: Final = {"krw": 5, "other": 3}
+TOP_ANOMALIES: Final = 3
+TOP_GAPS: Final = 5
+_BARS: Final = "gold.ohlcv_1h"
+_ROWS = dict_row
+
+
+@dataclass(frozen=True)
+class Day:
+    """One market's KST day. ``before`` is the close of the day before, None where it had no bar."""
+
+    exchange: str
+    market: str
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    turnover: Decimal
+    trades: int
+    before: Decimal | None
+
+    @property
+    def quote(self) -> str:
+        """The currency it is quoted in."""
+        return self.market.rpartition("-")[2]
+
+    @property
+    def change(self) -> Decimal:
+        """Percent."""
+        base = self.before if self.before is not None else self.open
+        return (self.close / base - 1) * 100 if base else Decimal(0)
+
+    @property
+    def range(self) -> Decimal:
+        """Percent of the low."""
+        return (self.high / self.low - 1) * 100 if self.low else Decimal(0)
+
+
+@dataclass
+class _Book:
+    """The facts so far."""
+
+    facts: list[Fact] = field(default_factory=list)
+    series: list[Series] = field(default_factory=list)
+
+    def add(self, fact_id: str, value: Decimal | int, unit: Unit, mart: str, **more: Any) -> None:
+        self.facts.append(Fact(fact_id, Decimal(value), unit, mart, **more))
+
+
+def window(report_date: date) -> tuple[datetime, datetime]:
+    """First moment of a KST date and of the next."""
+    start = datetime.combine(report_date, time(), KST)
+    return start, start + timedelta(hours=HOURS)
+
+
+def collect(connection: Connection, report_date: date) -> FactSet:
+    """Every fact of one KST date. A day without any bar gives a set that says so, not an error."""
+    book = _Book()
+    _frame(book, report_date)
+    days = _days(connection, report_date)
+    for group, members in (
+        ("krw", [d for d in days if d.quote == "KRW"]),
+        ("other", [d for d in days if d.quote != "KRW"]),
+    ):
+        _group(book, group, members)
+    _turnover_change(connection, book, report_date)
+    _charts(connection, book, report_date)
+    _price_anomalies(connection, book, report_date)
+    _volume_anomalies(connection, book, report_date)
+    _coverage(connection, book, report_date)
+    _gaps(connection, book, report_date)
+    return FactSet(report_date, tuple(book.facts), tuple(book.series))
+
+
+def coverage_complete(connection: Connection, report_date: date) -> bool:
+    """Whether every hour of a KST date is covered (see the module's docstring)."""
+    states = _hour_states(connection, report_date)
+    return len(states) == HOURS and all(state in ("green", "provisional") for state in states)
+
+
+def _frame(book: _Book, report_date: date) -> None:
+    start, end = window(report_date)
+    book.add("report.date", int(start.timestamp()), "date", "calendar")
+    book.add("window.start", int(start.timestamp()), "time", "calendar")
+    book.add("window.end", int(end.timestamp()), "time", "calendar")
+    book.add("window.hours", HOURS, "hours", "calendar")
+
+
+# --- bars ---------------------------------------------------------------------------------------------------
+
+
+def _days(connection: Connection, report_date: date) -> list[Day]:
+    query = """
+        with today as (
+            select exchange, market, (array_agg(open order by bucket_at))[1] as open, max(high) as high,
+                   min(low) as low, (array_agg(close order by bucket_at desc))[1] as close,
+                   sum(volume_quote) as turnover, sum(trade_count)::bigint as trades
+            from gold.ohlcv_1h where bucket_at >= %(start)s and bucket_at < %(end)s and trade_count > 0
+            group by exchange, market),
+        yesterday as (
+            select exchange, market, (array_agg(close order by bucket_at desc))[1] as before
+            from gold.ohlcv_1h where bucket_at >= %(before)s and bucket_at < %(start)s and trade_count > 0
+            group by exchange, market)
+        select today.*, yesterday.before from today left join yesterday using (exchange, market)
+        order by exchange, market"""
+    with connection.cursor(row_factory=class_row(Day)) as cursor:
+        return cursor.execute(query, _bounds(report_date)).fetchall()
+
+
+def _bounds(report_date: date) -> dict[str, datetime]:
+    start, end = window(report_date)
+    return {"start": start, "end": end, "before": start - timedelta(hours=HOURS)}
+
+
+def _group(book: _Book, group: str, days: Sequence[Day]) -> None:
+    if not days:
+        return
+    _totals(book, group, days)
+    named = [day for day in days if is_market(day.market)]
+    top = TOP[group]
+    total = sum((day.turnover for day in days), Decimal(0))
+    rankings: tuple[tuple[str, Iterable[Day], Callable[[Day], Decimal]], ...] = (
+        ("gainer", (d for d in named if d.change > 0), lambda d: d.change),
+        ("loser", (d for d in named if d.change < 0), lambda d: -d.change),
+        ("volatility", (d for d in named if d.range > 0), lambda d: d.range),
+        ("volume", named if group == "krw" else (), lambda d: d.turnover),
+    )
+    for name, candidates, key in rankings:
+        ordered = sorted(candidates, key=lambda d, key=key: (-key(d), -d.turnover, d.market, d.exchange))  # type: ignore[misc]
+        for rank, day in enumerate(ordered[:top], 1):
+            _entry(book, f"{group}.{name}.{rank}", day, rank, total if name == "volume" else None)
+
+
+def _totals(book: _Book, group: str, days: Sequence[Day]) -> None:
+    book.add(f"{group}.markets", len(days), "count", _BARS, of="markets")
+    book.add(f"{group}.trades", sum(d.trades for d in days), "count", _BARS, of="trades")
+    moves = [(d.change > 0) - (d.change < 0) for d in days]
+    for name, direction in (("advancing", 1), ("declining", -1), ("unchanged", 0)):
+        more = {"of": "markets", "direction": direction}
+        book.add(f"{group}.{name}", moves.count(direction), "count", _BARS, **more)
+    if group == "krw":
+        book.add("krw.turnover", sum((d.turnover for d in days), Decimal(0)), "krw", _BARS)
+    if fresh := sum(d.before is None for d in days):
+        book.add(f"{group}.from_open", fresh, "count", _BARS, of="markets")
+
+
+def _entry(book: _Book, prefix: str, day: Day, rank: int, total: Decimal | None) -> None:
+    about = {"mart": _BARS, "subject": day.market, "exchange": day.exchange}
+    unit: Unit = "krw" if day.quote == "KRW" else "asset"
+    price = {**about, "of": "price" if unit == "krw" else day.quote}
+    amount = {**about, "of": "" if unit == "krw" else day.quote}
+    book.add(f"{prefix}.rank", rank, "rank", **about)
+    basis = "close" if day.before is not None else "open"
+    book.add(f"{prefix}.change", day.change, "percent", signed=True, of=basis, **about)
+    book.add(f"{prefix}.close", day.close, unit, **price)
+    book.add(f"{prefix}.high", day.high, unit, **price)
+    book.add(f"{prefix}.low", day.low, unit, **price)
+    book.add(f"{prefix}.range", day.range, "percent", **about)
+    book.add(f"{prefix}.turnover", day.turnover, unit, **amount)
+    if total:
+        book.add(f"{prefix}.share", day.turnover / total * 100, "percent", **about)
+
+
+def _turnover_change(connection: Connection, book: _Book, report_date: date) -> None:
+    """The day's KRW turnover against the day before, where the day before has bars in every hour."""
+    row = connection.execute(
+        "select count(distinct bucket_at), sum(volume_quote) from gold.ohlcv_1h where market like '%%-KRW' "
+        "and bucket_at >= %(before)s and bucket_at < %(start)s and trade_count > 0",
+        _bounds(report_date),
+    ).fetchone()
+    today = next((f.value for f in book.facts if f.id == "krw.turnover"), None)
+    if row and row[0] == HOURS and row[1] and today is not None:
+        book.add("krw.turnover.change", (today / row[1] - 1) * 100, "percent", _BARS, signed=True)
+
+
+def _charts(connection: Connection, book: _Book, report_date: date) -> None:
+    """Hourly series: KRW turnover, and the closes of every market that a fact is about."""
+    named = sorted({fact.subject for fact in book.facts if is_market(fact.subject)})
+    rows = connection.execute(
+        "select market, extract(epoch from bucket_at - %(start)s)::int / 3600, close, volume_quote from gold.ohlcv_1h "
+        "where bucket_at >= %(start)s and bucket_at < %(end)s and trade_count > 0 order by exchange, market, bucket_at",
+        _bounds(report_date),
+    ).fetchall()
+    turnover = [Decimal(0)] * HOURS
+    closes: dict[str, list[Decimal | None]] = {market: [None] * HOURS for market in named}
+    for market, hour, close, volume in rows:
+        if market.endswith("-KRW"):
+            turnover[hour] += volume
+        if market in closes:
+            closes[market][hour] = close
+    if any(turnover):
+        book.series.append(Series("krw.turnover", _BARS, tuple(turnover)))
+    book.series.extend(Series(f"close.{name}", _BARS, tuple(values), name) for name, values in closes.items())
+
+
+# --- anomalies ----------------------------------------------------------------------------------------------
+
+
+def _price_anomalies(connection: Connection, book: _Book, report_date: date) -> None:
+    mart = "gold.price_anomaly_1m"
+    rows = _query(connection, _PRICE_ANOMALIES, report_date)
+    book.add("anomaly.price.count", len(rows), "count", mart, of="anomalies")
+    for rank, row in enumerate([r for r in rows if is_market(r["market"])][:TOP_ANOMALIES], 1):
+        about = {"mart": mart, "subject": row["market"], "exchange": row["exchange"]}
+        prefix = f"anomaly.price.{rank}"
+        book.add(f"{prefix}.at", int(row["bucket_at"].timestamp()), "time", **about)
+        book.add(f"{prefix}.move", row["move"] * 100, "percent", signed=True, of=row["basis"], **about)
+        unit: Unit = "krw" if row["market"].endswith("-KRW") else "asset"
+        of = "price" if unit == "krw" else row["market"].rpartition("-")[2]
+        book.add(f"{prefix}.close", row["close"], unit, of=of, **about)
+
+
+def _volume_anomalies(connection: Connection, book: _Book, report_date: date) -> None:
+    mart = "gold.volume_anomaly_1h"
+    rows = _query(connection, _VOLUME_ANOMALIES, report_date)
+    book.add("anomaly.volume.count", len(rows), "count", mart, of="anomalies")
+    for rank, row in enumerate([r for r in rows if is_market(r["market"])][:TOP_ANOMALIES], 1):
+        about = {"mart": mart, "subject": row["market"], "exchange": row["exchange"]}
+        prefix = f"anomaly.volume.{rank}"
+        book.add(f"{prefix}.at", int(row["bucket_at"].timestamp()), "time", **about)
+        book.add(f"{prefix}.ratio", row["ratio"], "ratio", **about)
+
+
+_PRICE_ANOMALIES: Final = """
+    select * from (
+        select exchange, market, bucket_at, close,
+               case when detected_by = 'mean' then 'mean' else 'return' end as basis,
+               case when detected_by = 'mean' then deviation_from_5m_mean else return end as move
+        from gold.price_anomaly_1m where bucket_at >= %(start)s and bucket_at < %(end)s) as anomalies
+    order by abs(move) desc, bucket_at, exchange, market"""
+_VOLUME_ANOMALIES: Final = """
+    select exchange, market, bucket_at, ratio_to_median as ratio from gold.volume_anomaly_1h
+    where bucket_at >= %(start)s and bucket_at < %(end)s
+    order by ratio desc, bucket_at, exchange, market"""
+
+
+def _query(connection: Connection, query: str, report_date: date) -> list[dict[str, Any]]:
+    with connection.cursor(row_factory=_ROWS) as cursor:
+        return cursor.execute(query, _bounds(report_date)).fetchall()
+
+
+# --- coverage -----------------------------------------------------------------------------------------------
+
+#: One row an hour: how many of identities 3 and 4 are green, and whether anything of the hour, or of the hours in
+#: which its trades were received (load_hour is the bridge), is red or open.
+_HOUR_STATES: Final = """
+    with hours as (select generate_series(%(start)s, %(end)s - interval '1 hour', interval '1 hour') as hour_at),
+    exchanges as (
+        select distinct exchange from ops.completeness
+        where dataset = 'trade' and hour_at >= %(start)s and hour_at < %(end)s
+        union select distinct exchange from gold.ohlcv_1h where bucket_at >= %(start)s and bucket_at < %(end)s),
+    received as (
+        select distinct ledger.exchange, bridge.hour_at, receipt as received_at
+        from ops.load_hour bridge join ops.load_ledger ledger using (load_id)
+        cross join generate_series(
+            date_trunc('hour', ledger.received_min), ledger.received_max, interval '1 hour') receipt
+        where ledger.dataset = 'trade' and bridge.hour_at >= %(start)s and bridge.hour_at < %(end)s),
+    judged as (
+        select hours.hour_at, exchanges.exchange, c.identity, c.status
+        from hours cross join exchanges
+        left join ops.completeness c on c.exchange = exchanges.exchange and c.dataset = 'trade' and (
+            (c.hour_at = hours.hour_at and (c.identity >= 3 or not exists (
+                select from received r where r.exchange = c.exchange and r.hour_at = hours.hour_at)))
+            or (c.identity < 3 and exists (select from received r where r.exchange = c.exchange
+                and r.hour_at = hours.hour_at and r.received_at = c.hour_at)))),
+    cells as (
+        select hour_at, exchange, count(*) filter (where identity in (3, 4) and status = 'green') as proven,
+               coalesce(bool_or(status = 'red'), false) as red, coalesce(bool_or(status = 'open'), false) as open
+        from judged group by hour_at, exchange)
+    select case when bool_or(red) then 'red' when bool_or(proven < 2) then 'unchecked'
+                when bool_or(open) then 'provisional' else 'green' end as state
+    from cells group by hour_at order by hour_at"""
+_STATE_VALUES: Final[Mapping[str, int]] = {"green": 2, "provisional": 1, "unchecked": 0, "red": -1}
+
+
+def _hour_states(connection: Connection, report_date: date) -> list[str]:
+    """``green``, ``provisional``, ``unchecked`` or ``red`` for each hour; empty where nothing is known of the day."""
+    return [row["state"] for row in _query(connection, _HOUR_STATES, report_date)]
+
+
+def _coverage(connection: Connection, book: _Book, report_date: date) -> None:
+    mart = "ops.completeness"
+    states = _hour_states(connection, report_date) or ["unchecked"] * HOURS
+    green = states.count("green") + states.count("provisional")
+    book.add("coverage.share", Decimal(green * 100) / HOURS, "percent", mart)
+    book.add("coverage.hours.green", green, "hours", mart)
+    for state in ("red", "unchecked", "provisional"):
+        if states.count(state):
+            book.add(f"coverage.hours.{state}", states.count(state), "hours", mart)
+    book.series.append(Series("coverage", mart, tuple(Decimal(_STATE_VALUES[s]) for s in states)))
+
+
+def _gaps(connection: Connection, book: _Book, report_date: date) -> None:
+    """Known holes that touch the day, cut to it; the longest are named."""
+    rows = _query(
+        connection,
+        """select exchange, stream, cause, repaired_at is not null as repaired, greatest(from_at, %(start)s) as from_at,
+                  least(coalesce(to_at, %(end)s), %(end)s) as to_at
+           from ops.gap where from_at < %(end)s and coalesce(to_at, %(end)s) > %(start)s
+           order by least(coalesce(to_at, %(end)s), %(end)s) - greatest(from_at, %(start)s) desc, from_at, stream,
+                    cause""",
+        report_date,
+    )
+    book.add("gap.count", len(rows), "count", "ops.gap", of="gaps")
+    if rows:
+        book.add("gap.open", sum(not row["repaired"] for row in rows), "count", "ops.gap", of="gaps")
+    for rank, row in enumerate(rows[:TOP_GAPS], 1):
+        about = {"mart": "ops.gap", "subject": _slug(row["stream"]), "exchange": _slug(row["exchange"])}
+        minutes = Decimal((row["to_at"] - row["from_at"]).total_seconds()) / 60
+        book.add(f"gap.{rank}.minutes", minutes, "minutes", of=_slug(row["cause"]), **about)
+        book.add(f"gap.{rank}.from", int(row["from_at"].timestamp()), "time", **about)
+        book.add(f"gap.{rank}.to", int(row["to_at"].timestamp()), "time", **about)
+
+
+def _slug(text: str) -> str:
+    """A name from the warehouse in characters that can't be markup, digits that nobody proves, or a sentence."""
+    return re.sub(r"[^A-Za-z_.:+-]+", "-", text).strip("-")[:60]

@@ -1,0 +1,156 @@
+"""How a fact is written out, in English and Korean; and how slots in a text become facts.
+
+Lives here: the only formatter of numbers, and ``{{f:<id>}}``. Doesn't: sentences (``catalogue``), proof that a text
+states nothing else (``numbers``), which reads every form written here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Final, Literal
+
+from alerts.report.facts import Fact, FactSet, plain
+
+Language = Literal["en", "ko"]
+
+#: ``{{f:id}}`` is the fact; ``{{f:id|abs}}`` the same without its sign, for use after "fell" or "rose".
+SLOT: Final = re.compile(r"\{\{\s*f:\s*(?P<id>[A-Za-z0-9_.]*)\s*(?:\|\s*(?P<how>\w+)\s*)?\}\}")
+#: Not strftime's, which follow the process's locale.
+MONTHS: Final = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
+_SCALES_EN: Final = ((10**12, "T"), (10**9, "B"), (10**6, "M"))
+_SCALES_KO: Final = ((10**12, "조"), (10**8, "억"), (10**4, "만"))
+_COUNTERS_KO: Final = {"markets": "개", "trades": "건", "anomalies": "건", "gaps": "건"}
+
+
+class SlotError(Exception):
+    """A text holds a slot that no fact fills; the message names it."""
+
+
+def rounded(value: Decimal, quantum: Decimal) -> Decimal:
+    """``value`` to the nearest multiple of ``quantum``, halves away from zero: the one rounding rule."""
+    return (value / quantum).quantize(Decimal(1), ROUND_HALF_UP) * quantum
+
+
+def write(fact: Fact, language: Language, *, signed: bool = True) -> str:
+    """The fact as text: ``+3.21%``, ``₩1.23T`` or ``1조 2,346억 원``, ``14:35 KST``.
+
+    ``signed=False`` leaves the sign out, for use after a word that says the direction.
+    """
+    value = fact.value if signed else abs(fact.value)
+    return _WRITERS[language][fact.unit](fact, value)
+
+
+def fill(text: str, facts: FactSet, language: Language) -> str:
+    """Put facts into the slots of ``text``.
+
+    Raises:
+        SlotError: a slot names no fact, asks for an unknown form, or braces are left over.
+    """
+
+    def put(match: re.Match[str]) -> str:
+        fact = facts.get(match["id"])
+        if fact is None:
+            raise SlotError(f"{match[0]}: no fact has the id {match['id']!r}")
+        if match["how"] not in (None, "abs"):
+            raise SlotError(f"{match[0]}: there is no form {match['how']!r}, only abs")
+        return write(fact, language, signed=match["how"] is None)
+
+    filled = SLOT.sub(put, text)
+    if "{{" in filled or "}}" in filled:
+        raise SlotError("the text holds braces that are no slot of the form {{f:<id>}}")
+    return filled
+
+
+def _percent(fact: Fact, value: Decimal) -> str:
+    number = rounded(value, Decimal("0.01"))
+    sign = "+" if fact.signed and value == fact.value and number > 0 else ""
+    return f"{sign}{abs(number) if number == 0 else number:,.2f}%"
+
+
+def _scaled_en(value: Decimal) -> str:
+    for scale, letter in _SCALES_EN:
+        if abs(value) >= scale:
+            return f"{rounded(value / scale, Decimal('0.01')):,.2f}{letter}"
+    return f"{rounded(value, Decimal(1)):,f}"
+
+
+def _scaled_ko(value: Decimal) -> str:
+    for index, (scale, name) in enumerate(_SCALES_KO):
+        if value >= scale:
+            lower = _SCALES_KO[index + 1] if index + 1 < len(_SCALES_KO) else (1, "")
+            parts = rounded(value, Decimal(lower[0]))
+            high, low = divmod(int(parts), scale)
+            tail = f" {low // lower[0]:,}{lower[1]}" if low else ""
+            return f"{high:,}{name}{tail}"
+    return f"{rounded(value, Decimal(1)):,f}"
+
+
+def _krw_en(fact: Fact, value: Decimal) -> str:
+    sign = "-" if value < 0 else ""
+    return f"{sign}₩{_exact(abs(value)) if fact.of == 'price' else _scaled_en(abs(value))}"
+
+
+def _krw_ko(fact: Fact, value: Decimal) -> str:
+    sign = "-" if value < 0 else ""
+    if fact.of == "price":
+        return f"{sign}{_exact(abs(value))}원"
+    text = _scaled_ko(abs(value))
+    return f"{sign}{text} 원" if text[-1] in "조억만" else f"{sign}{text}원"
+
+
+def _exact(value: Decimal) -> str:
+    whole, _, fraction = plain(value).partition(".")
+    return f"{int(whole):,}.{fraction}" if fraction else f"{int(whole):,}"
+
+
+def _tenths(value: Decimal) -> str:
+    number = rounded(value, Decimal("0.1"))
+    return _exact(number)
+
+
+def _asset(fact: Fact, value: Decimal) -> str:
+    sign = "-" if value < 0 else ""
+    quantum = Decimal(1).scaleb(min(abs(value).adjusted() - 7, 0))  # eight significant digits, whole units at least
+    return f"{sign}{_exact(rounded(abs(value), quantum))} {fact.of}"
+
+
+def _count_ko(fact: Fact, value: Decimal) -> str:
+    return f"{int(value):,}{_COUNTERS_KO.get(fact.of, '개')}"
+
+
+def _plural(value: Decimal, one: str, many: str) -> str:
+    text = _tenths(value)
+    return f"{text} {one if text == '1' else many}"
+
+
+Writer = Callable[[Fact, Decimal], str]
+_ENGLISH: Final[Mapping[str, Writer]] = {
+    "percent": _percent,
+    "krw": _krw_en,
+    "asset": _asset,
+    "count": lambda fact, value: f"{int(value):,}",
+    "ratio": lambda fact, value: f"{_tenths(value)}x",
+    "hours": lambda fact, value: _plural(value, "hour", "hours"),
+    "minutes": lambda fact, value: _plural(value, "minute", "minutes"),
+    "sigma": lambda fact, value: f"{_tenths(value)}σ",
+    "rank": lambda fact, value: f"#{int(value)}",
+    "time": lambda fact, value: f"{fact.when:%H:%M} KST",
+    "date": lambda fact, value: f"{fact.when.day} {MONTHS[fact.when.month - 1][:3]} {fact.when.year}",
+}
+_KOREAN: Final[Mapping[str, Writer]] = {
+    **_ENGLISH,
+    "krw": _krw_ko,
+    "count": _count_ko,
+    "ratio": lambda fact, value: f"{_tenths(value)}배",
+    "hours": lambda fact, value: f"{_tenths(value)}시간",
+    "minutes": lambda fact, value: f"{_tenths(value)}분",
+    "rank": lambda fact, value: f"{int(value)}위",
+    "time": lambda fact, value: f"{fact.when:%H:%M}",
+    "date": lambda fact, value: f"{fact.when.year}년 {fact.when.month}월 {fact.when.day}일",
+}
+_WRITERS: Final[Mapping[str, Mapping[str, Writer]]] = {"en": _ENGLISH, "ko": _KOREAN}
