@@ -156,6 +156,10 @@ class Exchange(Protocol):
     def keep_alive(self) -> bytes | None:
         """Text message that keeps a connection open; None: a protocol ping does."""
 
+    @property
+    def connects_per_second(self) -> float:
+        """How often connections may be opened from one address."""
+
     def parse(self, dataset: str, frame: bytes) -> Parsed | Ignored:
         """The events of a frame from the topic of ``dataset``.
 

@@ -22,6 +22,8 @@ class Upbit:
     rest: ClassVar[Rest] = Rest()
     #: A protocol ping is answered, and counts as activity.
     keep_alive: ClassVar[bytes | None] = None
+    #: Five are allowed; the rest is for other programs at the same address.
+    connects_per_second: ClassVar[float] = 4.0
 
     def parse(self, dataset: str, frame: bytes) -> Parsed | Ignored:
         """The events of a frame from the topic of ``dataset``."""

@@ -1,0 +1,1 @@
+"""Streaming: sockets to topics (``producer``), topics to the lake (``consumer``). Run with ``python -m``."""

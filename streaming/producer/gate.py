@@ -1,0 +1,68 @@
+"""The gate between sockets and the broker: while it is held, no socket is read.
+
+Lives here: who holds it and whom that stops. Doesn't: why it is held (``broker``: its buffer is full;
+``pace``: the sink is too far behind).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import structlog
+
+log = structlog.get_logger()
+
+
+class Pausable(Protocol):
+    """A socket that can be left unread; the sender then has to wait, as TCP does it."""
+
+    def pause(self) -> None:
+        """Stop reading."""
+
+    def resume(self) -> None:
+        """Read again."""
+
+
+class Gate:
+    """Held for as long as anyone holds it; each holder by its own name."""
+
+    def __init__(self) -> None:
+        self._holders: set[str] = set()
+        self._sockets: set[Pausable] = set()
+        self.times_held = 0
+
+    @property
+    def held(self) -> bool:
+        """Whether sockets are left unread at the moment."""
+        return bool(self._holders)
+
+    def hold(self, holder: str) -> None:
+        """Leave all sockets unread until ``holder`` releases."""
+        if holder in self._holders:
+            return
+        self._holders.add(holder)
+        if len(self._holders) == 1:
+            self.times_held += 1
+            log.info("sockets paused", because=holder)
+            for socket in list(self._sockets):
+                socket.pause()
+
+    def release(self, holder: str) -> None:
+        """Take back one hold; when it was the last, read again."""
+        if holder not in self._holders:
+            return
+        self._holders.remove(holder)
+        if not self._holders:
+            log.info("sockets read again")
+            for socket in list(self._sockets):
+                socket.resume()
+
+    def add(self, socket: Pausable) -> None:
+        """A socket that the gate stops from now on."""
+        self._sockets.add(socket)
+        if self.held:
+            socket.pause()
+
+    def remove(self, socket: Pausable) -> None:
+        """A socket that is no more."""
+        self._sockets.discard(socket)

@@ -1,0 +1,175 @@
+"""A scripted exchange: a real WebSocket server on a free port that sends what a test says.
+
+Lives here: the server, and reading topics back. Doesn't: expectations (the tests).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import picows
+from confluent_kafka import Consumer, Message, TopicPartition
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+
+from tidemark.exchanges.upbit import Upbit
+from tidemark.settings import ExchangeSettings
+
+Script = Callable[["Client"], Awaitable[None]]
+
+
+def fast(name: str) -> Upbit:
+    """Upbit under a name of the test's own (so it has its own topics), in no hurry to be polite."""
+
+    class Named(Upbit):
+        connects_per_second: ClassVar[float] = 50.0
+
+    Named.name = name
+    return Named()
+
+
+class Client(WSListener):
+    """One connection as the exchange sees it."""
+
+    def __init__(self, server: ScriptedExchange, number: int, headers: dict[str, str]) -> None:
+        self.server = server
+        self.number = number
+        self.headers = headers
+        self.asked: list[Any] = []
+        self.pings = 0
+        self.gone = asyncio.Event()
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.transport: WSTransport
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.transport = transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type == WSMsgType.TEXT:
+            self.asked = json.loads(frame.get_payload_as_bytes())
+            self.server.start(self)
+        elif frame.msg_type == WSMsgType.PING:
+            self.pings += 1
+            if self.server.answers_pings:
+                transport.send_pong(frame.get_payload_as_bytes())
+        elif frame.msg_type == WSMsgType.CLOSE:
+            transport.send_close(WSCloseCode.OK)
+            transport.disconnect()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.gone.set()
+        self.writable.set()
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+
+    @property
+    def codes(self) -> list[str]:
+        """The codes that were asked for."""
+        return list(next(part["codes"] for part in self.asked if "codes" in part))
+
+    async def send(self, payload: bytes, kind: WSMsgType = WSMsgType.BINARY, fin: bool = True) -> None:
+        """Send a frame, as fast as the other side reads."""
+        await self.writable.wait()
+        self.transport.send(kind, payload, fin)
+        await asyncio.sleep(0)
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection in order."""
+        self.transport.send_close(WSCloseCode(code), reason.encode())
+        self.transport.disconnect()
+
+
+@dataclass
+class ScriptedExchange:
+    """Runs ``script`` for every connection once it has asked for data."""
+
+    script: Script
+    answers_pings: bool = True
+    refuse: int = 0
+    url: str = ""
+    clients: list[Client] = field(default_factory=list)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def listener(self, request: picows.WSUpgradeRequest) -> Client | None:
+        """A new connection, or a refusal."""
+        if self.refuse:
+            self.refuse -= 1
+            return None
+        headers = {str(name).lower(): str(value) for name, value in request.headers.items()}
+        self.clients.append(Client(self, len(self.clients), headers))
+        return self.clients[-1]
+
+    def start(self, client: Client) -> None:
+        """Begin the script."""
+        self.tasks.append(asyncio.ensure_future(self.script(client)))
+
+    def settings(self, **fields: Any) -> ExchangeSettings:
+        """Settings of this exchange."""
+        return ExchangeSettings(
+            ws_url=self.url, rest_url="http://127.0.0.1:1", **{"codes": ("KRW-BTC",), **fields}
+        )
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[ScriptedExchange]:
+        """Serve on a free port."""
+        server = await picows.ws_create_server(
+            self.listener, "127.0.0.1", 0, enable_auto_pong=False, websocket_handshake_timeout=5
+        )
+        self.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield self
+        finally:
+            for task in self.tasks:
+                task.cancel()
+            server.close()
+            for client in self.clients:
+                if not client.gone.is_set():
+                    client.transport.disconnect(graceful=False)
+            results = await asyncio.gather(*self.tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+
+def read(bootstrap: str, topics: Collection[str]) -> list[Message]:
+    """All records of these topics, partition by partition, to their present ends."""
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": "reads-only", "enable.auto.commit": False}
+    )
+    try:
+        there = consumer.list_topics(timeout=10).topics
+        ends = {}
+        for topic in topics:
+            for partition in there[topic].partitions:
+                low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+                if high > low:
+                    ends[topic, partition] = high
+        consumer.assign([TopicPartition(topic, partition, 0) for topic, partition in ends])
+        found: list[Message] = []
+        deadline = time.monotonic() + 60
+        while ends and time.monotonic() < deadline:
+            for message in consumer.consume(5_000, 0.5):
+                assert message.error() is None, message.error()
+                found.append(message)
+                place = (message.topic(), message.partition())
+                if message.offset() + 1 >= ends.get(place, 0):
+                    ends.pop(place, None)
+        assert not ends, f"not read to the end: {ends}"
+        return sorted(found, key=lambda m: (m.topic(), m.partition(), m.offset()))
+    finally:
+        consumer.close()
+
+
+def headers(message: Message) -> dict[str, str]:
+    """A record's headers as text."""
+    return {name: value.decode() for name, value in message.headers() or ()}
