@@ -1,7 +1,8 @@
 """Airflow of the user's own: metadata in the local PostgreSQL, four processes, one generated password.
 
-Lives here: its configuration (all of it environment), making the metadata, starting and stopping. Doesn't: talking
-to it (``airflow_client``), DAGs (``airflow/dags``). Airflow is started as a program and never imported.
+Lives here: its configuration (all of it environment), making the metadata, starting and stopping. Doesn't:
+talking to it (``airflow_client``), DAGs (``airflow/dags``). Airflow is started as a program and never
+imported.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ DATABASE = "airflow"
 #: Pools that the DAGs name, with their slots (`airflow/plugins/tidemark_registry.py` says why).
 POOLS = {"dbt": 1}
 _MIGRATE_TIMEOUT_S = 300
-#: Component to the arguments of the `airflow` command. Logs are read from the shared folder, so none serves them.
+#: Component to its command. Logs are read from the shared folder, so none needs to serve them.
 _COMPONENTS = {
     "api-server": ("api-server",),
     "scheduler": ("scheduler", "--skip-serve-logs"),
@@ -41,7 +42,7 @@ _COMPONENTS = {
 
 @dataclass(frozen=True)
 class AirflowServer:
-    """One Airflow: state in ``home``, metadata at ``database_url`` (a URL of PostgreSQL), UI and API on ``port``.
+    """One Airflow: state in ``home``, metadata at ``database_url`` (PostgreSQL), UI and API on ``port``.
 
     ``logs`` is the folder for the four processes' own logs; ``settings`` is the environment that tasks get.
     """
@@ -109,7 +110,7 @@ class AirflowServer:
             self.client.set_pool(name, slots)
 
     def stop(self) -> bool:
-        """Stop all four, the API last; True if any ran. A running task gets 20 s to end (its retry goes on later)."""
+        """Stop all four, the API last; True if any ran. A running task gets 20 s to end."""
         first = ("scheduler", "triggerer", "dag-processor")  # a running task still needs the API
         with ThreadPoolExecutor() as pool:
             stopped = list(pool.map(lambda name: process.stop(self.programs[name]), first))
@@ -205,9 +206,8 @@ class AirflowServer:
     def _healthy(self) -> bool:
         for program in self.programs.values():
             if process.running(program.pid_file) is None:
-                raise LocalError(
-                    f"{program.name} ended while starting; its log {program.log} ends with:\n{process.tail(program.log)}"
-                )
+                end = process.tail(program.log)
+                raise LocalError(f"{program.name} ended while starting; its log {program.log} ends with:\n{end}")
         return self.client.healthy()
 
 

@@ -60,7 +60,7 @@ class AirflowClient:
         _check(answer, f"pool {name}")
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, run_id: str | None = None) -> str:
-        """Start a run with ``conf`` as its Params and return its id. A run that has this id already is left alone.
+        """Start a run with ``conf`` as its Params; its id. A run that has this id already is left alone.
 
         Raises:
             LocalError: Airflow refuses, for example because a Param is not valid.
@@ -89,8 +89,8 @@ class AirflowClient:
 
     def result(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
         """What one task returned (its XCom), or None."""
-        path = f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}/taskInstances/{quote(task_id)}/xcomEntries/return_value"
-        answer = self._send("GET", f"{path}?map_index={map_index}")
+        task = f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}/taskInstances/{quote(task_id)}"
+        answer = self._send("GET", f"{task}/xcomEntries/return_value?map_index={map_index}")
         return answer.json().get("value") if answer.ok else None
 
     def wait(
@@ -110,7 +110,9 @@ class AirflowClient:
             time.sleep(_POLL_S)
         if run["state"] != "success":
             bad = [t["task_id"] for t in self.tasks(dag_id, run_id) if t["state"] in ("failed", "upstream_failed")]
-            raise LocalError(f"{dag_id} failed in {', '.join(bad) or 'no task'}: {self._url}/dags/{dag_id}/runs/{run_id}")
+            raise LocalError(
+                f"{dag_id} failed in {', '.join(bad) or 'no task'}: {self._url}/dags/{dag_id}/runs/{run_id}"
+            )
         return run
 
     def _get(self, path: str, **query: Any) -> dict[str, Any]:
@@ -121,7 +123,11 @@ class AirflowClient:
         return _check(self._send(method, path, body), path)
 
     def _send(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, query: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
     ) -> requests.Response:
         answer = self._request(method, path, body, query)
         if answer.status_code == requests.codes.unauthorized:

@@ -1,7 +1,7 @@
 """What the local stack's processes are told: Tidemark's settings as an environment of their own.
 
-Lives here: the settings of this machine's stack, and their spelling as variables. Doesn't: reading the environment
-(``tidemark.settings``), starting processes (``workers``).
+Lives here: the settings of this machine's stack, and their spelling as variables. Doesn't: reading the
+environment (``tidemark.settings``), starting processes (``workers``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MEMORY_ROTATE_S = 2.0
 
 
 def local_settings(layout: Layout, memory: bool) -> Settings:
-    """The user's settings with this machine's addresses in place of all others. Nothing is read, nothing started."""
+    """The user's settings with this machine's addresses in place of all others."""
     settings = layout.settings
     broker: dict[str, Any] = {
         "bootstrap_servers": layout.memory.bootstrap if memory else layout.kafka.bootstrap,

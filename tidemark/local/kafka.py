@@ -93,9 +93,7 @@ class KafkaServer:
                 self._format()
             command = [*self._java(f"-Xms128m -Xmx{self.heap}"), "kafka.Kafka", str(self._properties)]
             process.start(replace(self.program, command=command))
-        process.wait_until(
-            "Kafka", self._answers, timeout_s=timeout_s, pid_file=self.home / "kafka.pid", log=self.log
-        )
+        process.wait_until("Kafka", self._answers, timeout_s=timeout_s, pid_file=self.home / "kafka.pid", log=self.log)
 
     def stop(self) -> bool:
         """Stop the broker cleanly; True if it ran. What it holds is there again after the next start."""
@@ -160,18 +158,12 @@ def require_java() -> str:
     home = process.environment().get("JAVA_HOME")
     java = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
     if java is None:
-        raise LocalError(
-            f"no Java found: install Java {_JAVA_MIN} for the Kafka broker, or use BROKER=memory"
-        )
-    done = subprocess.run(
-        [java, "-version"], capture_output=True, text=True, check=False, env=process.environment()
-    )
+        raise LocalError(f"no Java found: install Java {_JAVA_MIN} for the Kafka broker, or use BROKER=memory")
+    done = subprocess.run([java, "-version"], capture_output=True, text=True, check=False, env=process.environment())
     match = re.search(r'version "(\d+)', done.stderr)
     if match is None or int(match[1]) < _JAVA_MIN:
         found = _last_line(done.stderr.split("\n")[0]) if match is None else f"version {match[1]}"
-        raise LocalError(
-            f"Java {_JAVA_MIN} is needed for the Kafka broker, {java} is {found}: or use BROKER=memory"
-        )
+        raise LocalError(f"Java {_JAVA_MIN} is needed for the Kafka broker, {java} is {found}: or use BROKER=memory")
     return java
 
 
@@ -191,9 +183,7 @@ def resolve_jars(cache: Path) -> Path:
         return folder
     maven = shutil.which("mvn")
     if maven is None:
-        raise LocalError(
-            "no Maven found (mvn): install it to fetch the Kafka broker's jars, or use BROKER=memory"
-        )
+        raise LocalError("no Maven found (mvn): install it to fetch the Kafka broker's jars, or use BROKER=memory")
     temporary = folder.with_name(f"{folder.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     _copy_dependencies(maven, temporary)

@@ -1,7 +1,7 @@
 """Where everything of the local stack lies and listens.
 
-Lives here: the state directory's folders, the servers made from them, the epoch counter. Doesn't: starting anything
-(``stack``), what workers are told (``children``).
+Lives here: the state directory's folders, the servers made from them, the epoch counter. Doesn't: starting
+anything (``stack``), what workers are told (``children``).
 """
 
 from __future__ import annotations
@@ -59,9 +59,7 @@ class Layout:
     @cached_property
     def kafka(self) -> KafkaServer:
         """The Kafka broker (not necessarily the one in use)."""
-        return KafkaServer(
-            self.state / "kafka", self.settings.local.kafka_port, self.logs / "kafka.log", self.cache
-        )
+        return KafkaServer(self.state / "kafka", self.settings.local.kafka_port, self.logs / "kafka.log", self.cache)
 
     @cached_property
     def memory(self) -> MemoryBroker:
@@ -77,7 +75,10 @@ class Layout:
     def pages(self) -> PagesServer:
         """The server of dbt docs and the digest page."""
         return PagesServer(
-            self.state / "pages-server", self.settings.local.pages_port, self.logs / "pages.log", self.pages_root
+            self.state / "pages-server",
+            self.settings.local.pages_port,
+            self.logs / "pages.log",
+            self.pages_root,
         )
 
     def epoch(self) -> int:

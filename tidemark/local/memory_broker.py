@@ -68,9 +68,7 @@ def _library() -> ctypes.CDLL:
     folders = (package.with_name("confluent_kafka.libs"), package / ".dylibs")
     found = [path for folder in folders for path in folder.glob("librdkafka*") if "++" not in path.name]
     if not found:
-        raise RuntimeError(
-            f"no librdkafka beside {package}: the in-memory broker needs confluent-kafka's wheel"
-        )
+        raise RuntimeError(f"no librdkafka beside {package}: the in-memory broker needs confluent-kafka's wheel")
     kafka = ctypes.CDLL(str(found[0]))
     pointer, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
     for name, result, arguments in (

@@ -116,9 +116,7 @@ class PostgresServer:
             found = connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone()
             if not found:
                 connection.execute(
-                    sql.SQL("create database {} template {}").format(
-                        sql.Identifier(name), sql.Identifier(template)
-                    )
+                    sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
                 )
 
     def _initialise(self) -> None:

@@ -104,9 +104,7 @@ def start(program: Program) -> int:
     try:
         pid = _spawn(program)
     except OSError as error:
-        raise LocalError(
-            f"{program.name} can't be started: {error.strerror or error}: {program.command[0]}"
-        ) from None
+        raise LocalError(f"{program.name} can't be started: {error.strerror or error}: {program.command[0]}") from None
     record = {
         "name": program.name,
         "pid": pid,
@@ -216,9 +214,7 @@ def free_port() -> int:
 def require_port(name: str, port: int) -> None:
     """Raises LocalError with one clear line when ``port`` is taken."""
     if not port_free(port):
-        raise LocalError(
-            f"port {port} for {name} is taken{_holder(port)}: stop that, or set another port (.env)"
-        )
+        raise LocalError(f"port {port} for {name} is taken{holder(port)}: stop that, or set another port (.env)")
 
 
 def tail(log: Path, lines: int = 8) -> str:
@@ -232,14 +228,11 @@ def tail(log: Path, lines: int = 8) -> str:
     return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
 
 
-def _holder(port: int) -> str:
+def holder(port: int) -> str:
+    """Who listens on ``port``, as " by NAME (pid N)"; empty when that can't be seen."""
     with contextlib.suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
-            if (
-                connection.status == psutil.CONN_LISTEN
-                and connection.laddr[1:2] == (port,)
-                and connection.pid
-            ):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr[1:2] == (port,) and connection.pid:
                 return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
     return ""
 

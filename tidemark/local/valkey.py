@@ -55,9 +55,7 @@ class ValkeyServer:
         if not self.running():
             process.require_port("Valkey", self.port)
             process.start(self.program)
-        process.wait_until(
-            "Valkey", self._answers, timeout_s=timeout_s, pid_file=self.program.pid_file, log=self.log
-        )
+        process.wait_until("Valkey", self._answers, timeout_s=timeout_s, pid_file=self.program.pid_file, log=self.log)
 
     def stop(self) -> bool:
         """Stop the server; True if it ran."""

@@ -1,13 +1,18 @@
 """The streaming workers and the simulator exchange as background processes.
 
-Lives here: how each is started, how one sees that it works. Doesn't: what they do (``streaming``, ``simulator``).
+Lives here: how each is started, how one sees that it works. Doesn't: what they do (``streaming``,
+``simulator``).
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 import requests
 
@@ -62,7 +67,11 @@ def start_simulator(layout: Layout, day: Sequence[str]) -> None:
         process.require_port("the simulator", layout.settings.local.simulator_port)
         process.start(program)
     process.wait_until(
-        "the simulator", lambda: bool(_status(layout)), timeout_s=60, pid_file=program.pid_file, log=program.log
+        "the simulator",
+        lambda: bool(_status(layout)),
+        timeout_s=60,
+        pid_file=program.pid_file,
+        log=program.log,
     )
 
 
@@ -80,27 +89,51 @@ def simulator_status(layout: Layout) -> dict[str, Any]:
 
 def simulator_trades(layout: Layout) -> dict[str, Any]:
     """The simulator's own count of the trades that it sent, by market."""
-    return _ask(layout, "/_sim/summary")
+    return dict(_ask(layout, "/_sim/summary") or {})
+
+
+def simulator_begin(layout: Layout) -> datetime:
+    """The first instant that the simulator has played (UTC)."""
+    return datetime.fromtimestamp(simulator_status(layout)["from_ms"] / 1000, UTC)
+
+
+@dataclass(frozen=True)
+class Candle:
+    """One candle from the simulator's own log: open, high, low, close, base volume, number of trades."""
+
+    begin: datetime
+    values: tuple[Decimal, ...]
+
+
+def simulator_candles(layout: Layout, code: str, begin: datetime, end: datetime) -> list[Candle]:
+    """Hourly candles of one market from the trades that the simulator sent in [``begin``, ``end``)."""
+    query = urlencode({"market": code, "unit": 60, "from": begin.isoformat(), "to": end.isoformat()})
+    names = ("open", "high", "low", "close", "volume", "trades")
+    return [
+        Candle(
+            datetime.fromtimestamp(row["start"] / 1000, UTC),
+            tuple(Decimal(row[name]).normalize() for name in names),
+        )
+        for row in _ask(layout, f"/_sim/candles?{query}") or []
+    ]
 
 
 def _status(layout: Layout) -> dict[str, Any]:
-    return _ask(layout, "/_sim/status")
+    return dict(_ask(layout, "/_sim/status") or {})
 
 
-def _ask(layout: Layout, path: str) -> dict[str, Any]:
+def _ask(layout: Layout, path: str) -> Any:
     url = f"http://127.0.0.1:{layout.settings.local.simulator_port}{path}"
     with requests.Session() as session:
         session.trust_env = False  # it is on this machine: never through a proxy
         try:
-            answer = session.get(url, timeout=10)
-            return dict(answer.json()) if answer.ok else {}
+            answer = session.get(url, timeout=30)
+            return answer.json() if answer.ok else None
         except (requests.RequestException, ValueError):
-            return {}
+            return None
 
 
-def _module(
-    layout: Layout, name: str, module: Sequence[str], env: Mapping[str, str], grace_s: float = 10.0
-) -> Program:
+def _module(layout: Layout, name: str, module: Sequence[str], env: Mapping[str, str], grace_s: float = 10.0) -> Program:
     home = layout.state / name
     return Program(
         name=f"the {name}",

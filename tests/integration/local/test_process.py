@@ -31,9 +31,7 @@ time.sleep(60)
 
 
 def program(folder: Path, code: str = "import time; time.sleep(60)", grace_s: float = 10) -> Program:
-    return Program(
-        "sleeper", [sys.executable, "-c", code], folder, folder / "log", folder / "pid", grace_s=grace_s
-    )
+    return Program("sleeper", [sys.executable, "-c", code], folder, folder / "log", folder / "pid", grace_s=grace_s)
 
 
 def test_starts_once_and_stops(tmp_path: Path) -> None:
@@ -53,9 +51,7 @@ def test_a_recycled_pid_is_never_killed(tmp_path: Path) -> None:
     record = json.loads(stranger.pid_file.read_text())
     mine = program(tmp_path / "mine")
     mine.home.mkdir()
-    mine.pid_file.write_text(
-        json.dumps(record | {"identity": "started at another time", "home": str(mine.home)})
-    )
+    mine.pid_file.write_text(json.dumps(record | {"identity": "started at another time", "home": str(mine.home)}))
 
     assert process.running(mine.pid_file) is None
     assert process.stop(mine) is False
@@ -112,9 +108,7 @@ def test_a_taken_port_is_one_clear_line() -> None:
         server.bind(("127.0.0.1", 0))
         server.listen()
         port = server.getsockname()[1]
-        with pytest.raises(
-            LocalError, match=rf"^port {port} for Thing is taken by .+ \(pid {os.getpid()}\): .+$"
-        ):
+        with pytest.raises(LocalError, match=rf"^port {port} for Thing is taken by .+ \(pid {os.getpid()}\): .+$"):
             process.require_port("Thing", port)
     process.require_port("Thing", port)
 

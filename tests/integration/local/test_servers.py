@@ -38,13 +38,9 @@ def postgres(tmp_path: Path) -> Iterator[PostgresServer]:
 
 
 def produce(bootstrap: str, topic: str, count: int) -> None:
-    producer = Producer(
-        {"bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "log_level": 0}
-    )
+    producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "log_level": 0})
     for number in range(count):
-        producer.produce(
-            topic, key=str(number).encode(), value=b"x" * 100, headers={"n": str(number).encode()}
-        )
+        producer.produce(topic, key=str(number).encode(), value=b"x" * 100, headers={"n": str(number).encode()})
     assert producer.flush(30) == 0
 
 

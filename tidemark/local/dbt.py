@@ -1,0 +1,79 @@
+"""dbt for the local stack: the manifest that Airflow's DAGs are made from, and the documentation.
+
+Lives here: calling dbt. Doesn't: models (``dbt/``), building them (the DAGs do).
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from psycopg.conninfo import conninfo_to_dict
+
+from tidemark.local import process
+from tidemark.local.process import LocalError
+from tidemark.settings import PROJECT_ROOT, WarehouseSettings
+
+PROJECT = PROJECT_ROOT / "dbt"
+_TIMEOUT_S = 300
+_WRITTEN = {"target", "logs"}
+
+
+def parse(warehouse: WarehouseSettings, log: Path) -> None:
+    """Write ``dbt/target/manifest.json`` unless it is newer than every file of the project.
+
+    Raises:
+        LocalError: dbt can't read the project.
+    """
+    manifest = PROJECT / "target" / "manifest.json"
+    if manifest.exists() and manifest.stat().st_mtime > _newest(PROJECT):
+        return
+    _dbt(["parse"], warehouse, log)
+
+
+def write_docs(warehouse: WarehouseSettings, target: Path, page: Path, log: Path) -> None:
+    """Write the documentation as one file, ``page``, that needs no network; ``target`` is a folder for dbt.
+
+    Raises:
+        LocalError: dbt fails, for example because the warehouse can't be reached.
+    """
+    _dbt(["docs", "generate", "--static", "--target-path", str(target)], warehouse, log)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    temporary = page.with_suffix(".new")
+    shutil.copyfile(target / "static_index.html", temporary)
+    temporary.replace(page)
+
+
+def environment(warehouse: WarehouseSettings) -> Mapping[str, str]:
+    """The variables that ``dbt/profiles.yml`` reads, and no telemetry."""
+    address = conninfo_to_dict(warehouse.url.get_secret_value())
+    return {
+        "TIDEMARK_DBT_HOST": str(address.get("host", "127.0.0.1")),
+        "TIDEMARK_DBT_PORT": str(address.get("port", 5432)),
+        "TIDEMARK_DBT_DBNAME": str(address.get("dbname", "tidemark")),
+        "TIDEMARK_DBT_USER": warehouse.dbt_user,
+        "TIDEMARK_DBT_PASSWORD": warehouse.dbt_password.get_secret_value(),
+        "TIDEMARK_DBT_THREADS": str(warehouse.dbt_threads),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    }
+
+
+def _dbt(arguments: list[str], warehouse: WarehouseSettings, log: Path) -> None:
+    command = [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", "--log-path", str(log.parent / "dbt")]
+    folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        done = subprocess.run(
+            [*command, *arguments, *folders], cwd=log.parent, env=process.environment(environment(warehouse)),
+            stdout=output, stderr=subprocess.STDOUT, timeout=_TIMEOUT_S, check=False,
+        )  # fmt: skip
+    if done.returncode:
+        raise LocalError(f"dbt {' '.join(arguments[:2])} failed; its log {log} ends with:\n{process.tail(log)}")
+
+
+def _newest(folder: Path) -> float:
+    files = [f for f in folder.rglob("*") if f.is_file() and f.relative_to(folder).parts[0] not in _WRITTEN]
+    return max((f.stat().st_mtime for f in files), default=0.0)

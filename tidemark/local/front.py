@@ -1,0 +1,84 @@
+"""Where a person finds things: the index page and the addresses at the end of ``make up``.
+
+Lives here: the words of both. Doesn't: the page's form (``pages``), the numbers (``summary``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from tidemark import naming
+from tidemark.local.airflow import USER, AirflowServer
+from tidemark.local.layout import Layout
+from tidemark.local.pages import Figure, Link, write_index
+from tidemark.local.summary import MUST, Summary
+
+_QUERY = "select * from gold.ohlcv_1h limit 5"
+_KOREAN = {"raw": "raw 행", "silver": "silver 행", "gold": "gold 행"}
+
+
+@dataclass(frozen=True)
+class Front:
+    """The addresses of one stack."""
+
+    layout: Layout
+    airflow: AirflowServer
+
+    @property
+    def psql(self) -> str:
+        """A line for the shell that asks the marts something."""
+        return f"psql {self.layout.postgres.url(user=naming.ROLE_GOLD_READER)} -c '{_QUERY}'"
+
+    def write_index(self, found: Summary) -> None:
+        """Write the index page."""
+        write_index(self.layout.pages_root, self._links(), _figures(found), self.psql)
+
+    def show_addresses(self, console: Console) -> None:
+        """Print where everything is, and how to log in."""
+        pages = self.layout.pages.url
+        lines = {
+            "Airflow": f"{self.airflow.url}   user {USER}, password {self.airflow.password}",
+            "Daily report": f"{pages}/digest/",
+            "dbt docs": f"{pages}/dbt/",
+            "All pages": f"{pages}/",
+            "PostgreSQL": self.psql,
+        }
+        console.print()
+        for name, address in lines.items():  # not folded: they are there to be copied
+            console.print(f"  {name:<14}{address}", soft_wrap=True, highlight=False, markup=False)
+
+    def _links(self) -> list[Link]:
+        return [
+            Link(
+                "digest/",
+                "Daily report",
+                "일일 리포트",
+                "The market day, as posted to Slack",
+                "Slack에 올라가는 하루치 시장 요약",
+            ),
+            Link(
+                "dbt/",
+                "dbt docs",
+                "dbt 문서",
+                "Every model and column, with its lineage",
+                "모든 모델과 컬럼, 그리고 계보",
+            ),
+            Link(
+                self.airflow.url,
+                "Airflow",
+                "Airflow",
+                f"User {USER}; the password is shown by make up",
+                f"사용자 {USER}, 비밀번호는 make up이 보여 줍니다",
+            ),
+        ]
+
+
+def _figures(found: Summary) -> list[Figure]:
+    red = sum(found.identities.get(identity, {}).get("red", 0) for identity in MUST)
+    rows = [
+        Figure(f"Rows in {layer}", _KOREAN[layer], f"{sum(counts.values()):,}") for layer, counts in found.rows.items()
+    ]
+    verdict = Figure("Identities", "무손실 점검", f"{red} red" if red else "green", "bad" if red else "good")
+    return [Figure("Landing objects", "landing 객체", f"{found.objects:,}"), *rows, verdict]

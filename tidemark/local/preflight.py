@@ -1,0 +1,108 @@
+"""What must hold before anything is started, each failure one clear line.
+
+Lives here: Python, disk, ports, Java, the network for live data; and which broker it will be. Doesn't:
+starting.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+
+import requests
+
+from tidemark.local import kafka, process, workers
+from tidemark.local.layout import Layout
+from tidemark.local.process import LocalError
+
+_PYTHONS = ((3, 11), (3, 14))
+_DISK_BYTES = 2 * 1024**3
+
+
+def check(layout: Layout, memory: bool) -> None:
+    """Raises LocalError with one line for each thing that stands in the way."""
+    problems = [*_python(), *_disk(layout), *_ports(layout, memory), *_network(layout)]
+    if problems:
+        raise LocalError("\n".join(problems))
+
+
+def choose_broker(layout: Layout) -> tuple[bool, str]:
+    """Whether the in-memory broker is used, and a line for the user about it (empty: nothing to say).
+
+    Raises:
+        LocalError: the broker that was asked for can't be had here.
+    """
+    wanted = layout.settings.local.broker
+    if wanted == "redpanda":
+        raise LocalError("BROKER=redpanda needs Docker: use `docker compose up` (compose.yaml) instead of `make up`")
+    if wanted == "kafka":
+        require_kafka(layout)
+        return False, ""
+    if wanted == "memory":
+        return True, _memory_line("as asked for")
+    if layout.kafka.running() or layout.memory.running():
+        return layout.memory.running(), ""
+    try:
+        require_kafka(layout)
+    except LocalError as error:
+        return True, _memory_line(str(error).split(":")[0])
+    return False, ""
+
+
+def require_kafka(layout: Layout) -> None:
+    """Raises LocalError when Kafka can't run here: no Java 17, or neither its jars nor Maven."""
+    kafka.require_java()
+    if not kafka.jars_cached(layout.cache) and shutil.which("mvn") is None:
+        raise LocalError("no Maven found (mvn): install it to fetch the Kafka broker's jars, or use BROKER=memory")
+
+
+def _memory_line(why: str) -> str:
+    return f"Broker: in memory ({why}). Nothing in it survives a stop; what has landed in the lake does."
+
+
+def _python() -> Iterator[str]:
+    if not _PYTHONS[0] <= sys.version_info[:2] < _PYTHONS[1]:
+        yield f"Python 3.11 to 3.13 is needed, this is {sys.version.split()[0]}: make PYTHON=python3.11 up"
+
+
+def _disk(layout: Layout) -> Iterator[str]:
+    layout.state.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(layout.state).free
+    if free < _DISK_BYTES:
+        way = "make room, or move the state directory (TIDEMARK_LOCAL__STATE_DIR)"
+        yield f"only {free / 1024**3:.1f} GiB free at {layout.state}, 2 GiB are needed: {way}"
+
+
+def _ports(layout: Layout, memory: bool) -> Iterator[str]:
+    local = layout.settings.local
+    simulator = workers.simulator(layout).pid_file
+    services = [
+        ("PostgreSQL", local.postgres_port, "TIDEMARK_LOCAL__POSTGRES_PORT", layout.postgres.running()),
+        ("Valkey", local.valkey_port, "TIDEMARK_LOCAL__VALKEY_PORT", layout.valkey.running()),
+        ("Airflow", local.airflow_port, "TIDEMARK_LOCAL__AIRFLOW_PORT", _airflow_runs(layout)),
+        ("the pages server", local.pages_port, "TIDEMARK_LOCAL__PAGES_PORT", layout.pages.running()),
+    ]
+    if not memory:
+        services.append(("Kafka", local.kafka_port, "TIDEMARK_LOCAL__KAFKA_PORT", layout.kafka.running()))
+    if local.source == "simulator":
+        runs = process.running(simulator) is not None
+        services.append(("the simulator", local.simulator_port, "TIDEMARK_LOCAL__SIMULATOR_PORT", runs))
+    for name, port, setting, ours in services:
+        if not ours and not process.port_free(port):
+            yield f"port {port} for {name} is taken{process.holder(port)}: stop that, or set {setting}"
+
+
+def _airflow_runs(layout: Layout) -> bool:
+    return process.running(layout.state / "airflow" / "api-server.pid") is not None
+
+
+def _network(layout: Layout) -> Iterator[str]:
+    settings = layout.settings
+    if settings.local.source == "live":
+        for name, exchange in settings.exchanges.items():
+            try:
+                requests.head(exchange.rest_url, timeout=10)
+            except requests.RequestException as error:
+                why = f"{name} can't be reached at {exchange.rest_url} ({type(error).__name__})"
+                yield f"{why}: without a network use SOURCE=simulator"
