@@ -102,10 +102,9 @@ def problem(verdict: Verdict) -> str:
     said = "; ".join(" ".join(f"{k}={v}" for k, v in one.items()) for one in named[:3])
     more = f"; {detail['problem_count'] - 3} more" if detail.get("problem_count", 0) > 3 else ""
     waits = ", ".join(f"{k}={v}" for k, v in detail.items() if k.startswith("wait"))
-    return (
-        f"{verdict.status.upper():<6}{verdict.identity} {NAMES[verdict.identity]:<11} {verdict.dataset:<10} "
-        f"{verdict.hour_at:%Y-%m-%d %H:00} expected {verdict.expected} actual {verdict.actual} {said}{more}{waits}".rstrip()
-    )
+    where = f"{verdict.identity} {NAMES[verdict.identity]:<11} {verdict.dataset:<10} {verdict.hour_at:%Y-%m-%d %H:00}"
+    sums = f"expected {verdict.expected} actual {verdict.actual}"
+    return f"{verdict.status.upper():<6}{where} {sums} {said}{more}{waits}".rstrip()
 
 
 def _line(identity: int, dataset: str, group: Sequence[Verdict]) -> str:

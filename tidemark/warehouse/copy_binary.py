@@ -163,7 +163,9 @@ def _numerics(column: pa.Array) -> Array:
 
 def _magnitudes(column: pa.Array) -> tuple[list[Array], Array]:
     """Absolute unscaled values as four 32-bit limbs (least first), and which of them are negative."""
-    words = np.frombuffer(column.buffers()[1], "<u8").reshape(-1, 2)[column.offset : column.offset + len(column)]
+    words: Array = np.zeros((0, 2), np.uint64)
+    if len(column):
+        words = np.frombuffer(column.buffers()[1], "<u8", 2 * len(column), 16 * column.offset).reshape(-1, 2)
     if column.null_count:  # what lies under a null is undefined
         words = words * column.is_valid().to_numpy(zero_copy_only=False).astype(np.uint64)[:, None]
     low, high = words[:, 0], words[:, 1]

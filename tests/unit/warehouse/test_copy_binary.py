@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 
 import pyarrow as pa
 import pytest
@@ -32,8 +32,9 @@ def numeric(payload: bytes) -> Decimal:
     """PostgreSQL's numeric, decoded as its documentation says."""
     ndigits, weight, sign, dscale = struct.unpack_from(">hhHh", payload)
     digits = struct.unpack_from(f">{ndigits}h", payload, 8)
-    value = sum(Decimal(d).scaleb(4 * (weight - place)) for place, d in enumerate(digits))
-    return (-value if sign == 0x4000 else value).quantize(Decimal(1).scaleb(-dscale))
+    with localcontext(Context(prec=60)):
+        value = sum((Decimal(d).scaleb(4 * (weight - place)) for place, d in enumerate(digits)), Decimal(0))
+        return (-value if sign == 0x4000 else value).quantize(Decimal(1).scaleb(-dscale))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,143 @@
+"""Migrations: applied once, one at a time, never changed; and raw tables that follow their contracts."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.integration.warehouse.place import Place
+from tidemark.contracts import CONTRACTS, Field, Kind
+from tidemark.settings import WarehouseSettings
+from tidemark.warehouse import migrate as module
+from tidemark.warehouse.connection import WarehouseError, connect
+from tidemark.warehouse.migrate import MigrationError, migrate
+
+
+@pytest.fixture
+def admin(fresh_database: Callable[..., str]) -> WarehouseSettings:
+    return WarehouseSettings.model_validate({"admin_url": fresh_database()})
+
+
+def test_a_second_run_changes_nothing(admin: WarehouseSettings) -> None:
+    first = migrate(admin)
+    assert first.applied[0] == "0001_schemas_and_roles"
+    assert set(CONTRACTS) <= set(first.applied)
+    second = migrate(admin)
+    assert (second.applied, second.unchanged) == ((), len(first.applied))
+
+
+def test_four_at_once(admin: WarehouseSettings) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        applied = [len(done.applied) for done in pool.map(lambda _: migrate(admin), range(4))]
+    assert sorted(applied)[:3] == [0, 0, 0]
+    assert max(applied) > 0
+
+
+def test_the_database_is_made_when_there_is_none(postgres_url: str) -> None:
+    name = f"made_{uuid.uuid4().hex}"
+    url = postgres_url.rpartition("/")[0] + f"/{name}"
+    try:
+        done = migrate(WarehouseSettings.model_validate({"admin_url": url}))
+        assert done.created
+        with connect(url, "test") as connection:
+            assert connection.execute("SHOW timezone").fetchone() == ("UTC",)
+    finally:
+        with psycopg.connect(postgres_url, autocommit=True) as server:
+            server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+
+
+def test_an_applied_file_that_was_changed_is_refused(
+    admin: WarehouseSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    migrate(admin)
+    for file in module._FOLDER.glob("*.sql"):
+        (tmp_path / file.name).write_text(file.read_text() + ("-- more" if "0002" in file.name else ""))
+    changed = module.migrations(tmp_path)
+    monkeypatch.setattr(module, "migrations", lambda: changed)
+    with pytest.raises(MigrationError, match="0002_ops was changed after it had been applied"):
+        migrate(admin)
+
+
+def test_a_failing_file_leaves_nothing_and_the_ones_before_stay(
+    admin: WarehouseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = module.Migration(9, "0009_bad", "CREATE TABLE ops.half (x int); SELECT 1/0;")
+    real = module.migrations()
+    monkeypatch.setattr(module, "migrations", lambda: (*real, bad))
+    with pytest.raises(MigrationError, match="0009_bad failed and was rolled back: division by zero"):
+        migrate(admin)
+    with connect(admin.admin_url, "test") as connection:
+        assert connection.execute("SELECT to_regclass('ops.half'), count(*) FROM ops.migration").fetchone() == (
+            None,
+            len(real),
+        )
+
+
+def test_a_warehouse_of_a_newer_release_is_left_alone(admin: WarehouseSettings) -> None:
+    migrate(admin)
+    with connect(admin.admin_url, "test") as connection:
+        connection.execute("INSERT INTO ops.migration (name, version, checksum) VALUES ('0099_future', 99, 'x')")
+    with pytest.raises(MigrationError, match="0099_future, which this release doesn't know"):
+        migrate(admin)
+
+
+def test_numbers_of_files_are_unique(tmp_path: Path) -> None:
+    (tmp_path / "0001_a.sql").write_text("")
+    (tmp_path / "0001_b.sql").write_text("")
+    with pytest.raises(MigrationError, match="same number"):
+        module.migrations(tmp_path)
+    (tmp_path / "first.sql").write_text("")
+    with pytest.raises(MigrationError, match=r"first\.sql must begin with its number"):
+        module.migrations(tmp_path)
+
+
+def _with(monkeypatch: pytest.MonkeyPatch, *fields: Field) -> None:
+    trade = CONTRACTS["trade"]
+    monkeypatch.setitem(CONTRACTS, "trade", replace(trade, fields=(*trade.fields, *fields)))
+
+
+def test_a_column_that_the_contract_gained_is_added(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.value("SELECT ops.ensure_raw_partition('trade_v1', 'trade_v1_20260413', '2026-04-13')")
+    _with(monkeypatch, Field("fee", Kind.DECIMAL, "What it cost."))
+    assert migrate(place.settings.warehouse).applied == ("trade",)
+    described = """SELECT col_description(attrelid, attnum) FROM pg_attribute
+        WHERE attrelid = %s::regclass AND attname = 'fee'"""
+    assert place.value(described, "raw.trade_v1") == "What it cost."
+    assert (
+        place.value(
+            "SELECT count(*) FROM pg_attribute WHERE attrelid = 'raw.trade_v1_20260413'::regclass AND attname = 'fee'"
+        )
+        == 1
+    )
+    assert migrate(place.settings.warehouse).applied == ()
+
+
+def test_a_contract_that_changed_a_type_needs_a_new_version(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    trade = CONTRACTS["trade"]
+    changed = tuple(f.but(kind=Kind.TEXT) if f.name == "price" else f for f in trade.fields)
+    monkeypatch.setitem(CONTRACTS, "trade", replace(trade, fields=changed))
+    with pytest.raises(MigrationError, match=r"differs from raw\.trade_v1 in price"):
+        migrate(place.settings.warehouse)
+
+
+def test_errors_say_what_to_do(postgres_url: str) -> None:
+    with pytest.raises(WarehouseError, match=r"at 127\.0\.0\.1:1: .*; is PostgreSQL running"):
+        connect("postgresql://someone:secret@127.0.0.1:1/tidemark", "test")
+    with pytest.raises(WarehouseError, match="run `tidemark migrate`"):
+        connect(postgres_url.rpartition("/")[0] + "/never_made", "test")
+    with pytest.raises(WarehouseError, match="not a PostgreSQL URL"):
+        connect("mysql:whatever", "test")
+    with pytest.raises(WarehouseError, match="must name a database"):
+        migrate(WarehouseSettings.model_validate({"admin_url": "postgresql://127.0.0.1:1"}))
+
+
+def test_the_password_is_never_shown() -> None:
+    with pytest.raises(WarehouseError) as caught:
+        connect("postgresql://someone:secret@127.0.0.1:1/tidemark", "test")
+    assert "secret" not in str(caught.value)

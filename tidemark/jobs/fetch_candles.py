@@ -1,0 +1,58 @@
+"""Fetch the exchange's own candles of a window over REST.
+
+Lives here: which series to ask. Doesn't: paging and landing (``jobs.fetching``), loading (``jobs.load``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from tidemark.jobs.fetching import FetchSummary, Progress, Series, check_window, fetcher, finish, instant, within
+from tidemark.settings import Settings
+
+DATASET: Final = "candle"
+INTERVALS: Final = ("1d", "1h")
+
+
+def run(
+    settings: Settings,
+    exchange: str,
+    interval: str | Sequence[str] | None,
+    window_start: datetime,
+    window_end: datetime,
+    codes: Sequence[str] | None = None,
+    *,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> FetchSummary:
+    """Land the bars that start from ``window_start`` up to ``window_end`` (aware): an object a market and interval.
+
+    ``interval``: one or several as the contract names them; None: daily and hourly. ``codes``: the exchange's own;
+    none: those of the settings, else all it lists. Bars without trades don't exist.
+
+    Raises:
+        FetchError: some series failed; the others have landed.
+        TransportError: the list of markets can't be had, or the exchange has blocked this address.
+        ValueError: an empty window, or an interval that isn't served.
+    """
+    check_window(window_start, window_end)
+    intervals = INTERVALS if interval is None else (interval,) if isinstance(interval, str) else tuple(interval)
+    with fetcher(settings, exchange) as fetch:
+        rest = fetch.exchange.rest
+        named = fetch.codes(codes, ask=not dry_run)
+        keep = within(window_start, window_end)
+        span = f"{instant(window_start)}/{instant(window_end)}"
+        series = [
+            Series(
+                f"{exchange} {DATASET} {code} {width} {span}",
+                rest.candles(code, width, to=window_end, since=window_start),
+                keep,
+            )
+            for width in intervals
+            for code in named
+        ]
+        if dry_run:
+            return fetch.plan(DATASET, series)
+        return finish(fetch.fetch(DATASET, series, progress))

@@ -1,0 +1,241 @@
+"""Asking an exchange over REST and landing the answer: what the ``fetch_*`` jobs share.
+
+Lives here: following a question page by page, writing its rows as one object of the lake, going on when one market
+fails. Doesn't: what to ask (``exchanges``), sending (``transport``), when (the jobs), loading (``jobs.load``).
+
+A series (all pages about one market and window, say) is one object, named by what was asked and what was answered: the
+same answer to the same question is the same object, so asking again adds nothing. Verbatim answers stand in the column
+``frame``, each on the first row that came of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from tidemark import naming
+from tidemark.contracts import CONTRACTS
+from tidemark.exchanges import registry
+from tidemark.exchanges.base import Query, Row, Unparsable
+from tidemark.lake import parquet
+from tidemark.lake.parquet import VALUE_ERRORS, Footer
+from tidemark.lake.store import ObjectStore, open_store
+from tidemark.settings import Settings
+from tidemark.transport import RefusedError, Transport, UnavailableError
+
+log = logging.getLogger(__name__)
+
+#: What can be wrong with one series, so that the others are still fetched. A ban (418) ends all at once.
+_SERIES_ERRORS: Final = (RefusedError, UnavailableError, Unparsable, *VALUE_ERRORS)
+Keep = Callable[[Row], bool]
+#: Called after each series: how many are done, of how many, and what the last one was.
+Progress = Callable[[int, int, str], None]
+
+
+class FetchError(Exception):
+    """Some series could not be fetched; the others have landed. ``summary`` has all of it."""
+
+    def __init__(self, summary: FetchSummary) -> None:
+        named = "\n".join(f"  {f.series}: {f.problem}" for f in summary.failures[:10])
+        more = f"\n  and {len(summary.failures) - 10} more" if len(summary.failures) > 10 else ""
+        super().__init__(f"{summary}. What has landed stays; run again for the rest:\n{named}{more}")
+        self.summary = summary
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A question with all its pages: ``key`` says what was asked, ``keep`` which rows belong to the answer."""
+
+    key: str
+    query: Query
+    keep: Keep = lambda _: True
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFailure:
+    """A series that could not be fetched, and why."""
+
+    series: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class FetchSummary:
+    """What a fetch did. ``landed`` are objects that are new, ``known`` those that lay there already."""
+
+    exchange: str
+    dataset: str
+    series: int
+    landed: int
+    known: int
+    empty: int
+    rows: int
+    failures: tuple[FetchFailure, ...] = ()
+    dry_run: bool = False
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        if self.dry_run:
+            return f"{self.exchange} {self.dataset}: would ask {self.series} series"
+        failed = f", {len(self.failures)} FAILED" if self.failures else ""
+        counts = f"{self.landed} landed with {self.rows} rows, {self.known} known, {self.empty} empty"
+        return f"{self.exchange} {self.dataset}: {self.series} series, {counts}{failed}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    body: bytes
+    received_at: datetime
+    rows: list[Row]
+
+
+class Fetcher:
+    """One exchange's REST interface and the lake that its answers go to."""
+
+    def __init__(self, settings: Settings, exchange: str, transport: Transport, store: ObjectStore) -> None:
+        self.exchange = registry.get(exchange)
+        self._settings = settings.exchanges[exchange]
+        self._transport = transport
+        self._store = store
+
+    def codes(self, chosen: Sequence[str] | None, *, ask: bool = True) -> tuple[str, ...]:
+        """The exchange's own market codes: those chosen, else those of the settings, else all it lists.
+
+        With ``ask=False`` nothing is sent: then all it lists is ``*``.
+        """
+        named = tuple(chosen or ()) or self._settings.codes
+        if named or not ask:
+            return named or ("*",)
+        pages = self._pages(self.exchange.rest.markets())
+        return tuple(str(row["code"]) for page in pages for row in page.rows if row.get("code"))
+
+    def fetch(self, dataset: str, series: Sequence[Series], progress: Progress | None = None) -> FetchSummary:
+        """Ask every series and land what it says; a series that fails is named in the summary."""
+        rows: list[int | None] = []
+        failures = []
+        for number, one in enumerate(series, 1):
+            try:
+                rows.append(self._land(dataset, one))
+            except _SERIES_ERRORS as error:
+                log.warning("%s can't be fetched: %s", one.key, error)
+                failures.append(FetchFailure(one.key, f"{type(error).__name__}: {error}"))
+            if progress is not None:
+                progress(number, len(series), one.key)
+        landed = [n for n in rows if n]
+        known, empty = rows.count(None), rows.count(0)
+        name = self.exchange.name
+        return FetchSummary(name, dataset, len(series), len(landed), known, empty, sum(landed), tuple(failures))
+
+    def plan(self, dataset: str, series: Sequence[Series]) -> FetchSummary:
+        """Say what would be asked, and ask nothing."""
+        for one in series:
+            log.info("would ask for %s", one.key)
+        return FetchSummary(self.exchange.name, dataset, len(series), 0, 0, 0, 0, dry_run=True)
+
+    def _land(self, dataset: str, series: Series) -> int | None:
+        """Rows that landed: 0 when there were none, None when the same answer lay there already."""
+        pages = list(self._pages(series.query))
+        topic = naming.raw_topic(self.exchange.name, dataset)
+        digest = answer_digest(series.key, [page.body for page in pages])
+        rows = list(_numbered(topic, row_offset(digest), _enveloped(pages, series.keep)))
+        if not rows:
+            return 0
+        received = [nanoseconds(row["received_at"]) for row in rows]
+        footer = Footer(
+            topic, 0, naming.REST_CLUSTER, 0, row_offset(digest), row_offset(digest), rows=len(rows), parsed=1,
+            kind="rest", received_min=min(received), received_max=max(received),
+        )  # fmt: skip
+        data = parquet.write(CONTRACTS[dataset], rows, footer)
+        return len(rows) if self._store.put_new(naming.rest_object(topic, digest), data) else None
+
+    def _pages(self, query: Query | None) -> Iterator[_Page]:
+        while query is not None:
+            request = query.request
+            answer = self._transport.get(request.path, request.params, request.group)
+            rows = query.rows(answer.body, answer.asked_at)
+            yield _Page(answer.body, datetime.now(UTC), rows)
+            query = query.following(rows)
+
+
+@contextmanager
+def fetcher(settings: Settings, exchange: str) -> Iterator[Fetcher]:
+    """The means to ask ``exchange``; closed afterwards.
+
+    Raises:
+        KeyError: no such exchange.
+    """
+    rest = registry.get(exchange).rest
+    url = settings.exchanges[exchange].rest_url
+    with Transport(url, rest.limits, rest.remaining) as transport:
+        yield Fetcher(settings, exchange, transport, open_store(settings.lake))
+
+
+def finish(summary: FetchSummary) -> FetchSummary:
+    """Log what a fetch did.
+
+    Raises:
+        FetchError: a series failed.
+    """
+    log.info("%s", summary)
+    if summary.failures:
+        raise FetchError(summary)
+    return summary
+
+
+def within(start: datetime, end: datetime) -> Keep:
+    """Rows whose event lies from ``start`` up to, not including, ``end``; a row without a time stays, to be judged."""
+
+    def keep(row: Row) -> bool:
+        moment = row.get("event_at")
+        return not isinstance(moment, datetime) or start <= moment < end
+
+    return keep
+
+
+def check_window(start: datetime, end: datetime) -> None:
+    """Raises ValueError unless both are aware and in order."""
+    if start.tzinfo is None or end.tzinfo is None or start >= end:
+        raise ValueError(f"the window {start} to {end} must be two instants with a zone, in order")
+
+
+def instant(moment: datetime) -> str:
+    """An instant as it stands in a series' key: UTC, to the second."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def answer_digest(key: str, bodies: Iterable[bytes]) -> str:
+    """32 hex digits that name a question together with its answer."""
+    digest = hashlib.sha256(key.encode())
+    for body in bodies:
+        digest.update(b"\0%d\0" % len(body))
+        digest.update(body)
+    return digest.hexdigest()[:32]
+
+
+def row_offset(digest: str) -> int:
+    """The first 63 bits of a digest: where a log's row has its offset."""
+    return int(digest[:16], 16) >> 1
+
+
+def nanoseconds(moment: datetime) -> int:
+    """Unix nanoseconds, exact to the microsecond."""
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
+
+
+def _enveloped(pages: Iterable[_Page], keep: Keep) -> Iterator[dict[str, Any]]:
+    for page in pages:
+        kept = [row for row in page.rows if keep(row)]
+        for number, row in enumerate(kept):
+            frame = page.body if number == 0 else None
+            yield {**row, "source": "rest", "received_at": page.received_at, "frame": frame}
+
+
+def _numbered(topic: str, offset: int, rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    for item, row in enumerate(rows):
+        where = {"kafka_cluster": naming.REST_CLUSTER, "kafka_epoch": 0, "kafka_topic": topic, "kafka_partition": 0}
+        yield {**row, **where, "kafka_offset": offset, "item": item}
