@@ -9,64 +9,71 @@ import asyncio
 import signal
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tidemark.local.simulator.config import DEFAULT_PORT, ConfigError, SimulatorConfig
 from tidemark.local.simulator.replay import RecordingError
 from tidemark.local.simulator.server import Simulator
-from tidemark.local.simulator.timeline import Cadence
+from tidemark.local.simulator.timeline import FAST, Cadence
 
 _ZONES = {"kst": timezone(timedelta(hours=9)), "utc": UTC}
 _DEFAULTS = SimulatorConfig()
 
 
+def _option(*names: str, text: str) -> Any:
+    return typer.Option(*names, help=text)
+
+
+_Host = Annotated[str, _option(text="Address to listen on.")]
+_Port = Annotated[int, _option(text="Port for WebSocket and REST; 0 takes a free one.")]
+_Seed = Annotated[int, _option(text="The market's seed: same seed, same market.")]
+_Day = Annotated[str, _option(text="Past day that is played first: YYYY-MM-DD, yesterday, or '' for none.")]
+_Zone = Annotated[str, _option(text="Whose day: kst (from 15:00 UTC the day before) or utc.")]
+_From = Annotated[
+    str, _option("--from", text="Begin of the past period instead of --day: ISO-8601, UTC without a zone.")
+]
+_To = Annotated[str, _option("--to", text="End of the past period.")]
+_Live = Annotated[
+    bool,
+    _option(text="After the period go on: fast until now, then in real time. Otherwise stand at its end."),
+]
+_WaitFor = Annotated[
+    str, _option(text="For whom fast playing waits: any subscriber, one of trade, or all-trades covered.")
+]
+_Trades = Annotated[int, _option(text="About so many trades a day.")]
+_TickerEvery = Annotated[int, _option(text="Fast: a market's ticker at most every N seconds of market time.")]
+_BookEvery = Annotated[int, _option(text="Fast: a market's order book at most every N seconds.")]
+_CandleEvery = Annotated[int, _option(text="Fast: a market's candle at most every N seconds.")]
+_Replay = Annotated[
+    Path | None, _option(text="Play this recording (cryptofeed's format) instead of a market.")
+]
+_Speed = Annotated[
+    float | None, _option(text="Replay at so many times the recorded pace; without it, at once.")
+]
+_Limits = Annotated[bool, _option(text="Keep the exchange's request limits.")]
+_Idle = Annotated[float, _option(text="Drop a socket that is silent for so many seconds.")]
+
+
 def simulate(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(help="Port for WebSocket and REST; 0 takes a free one.")
-    ] = DEFAULT_PORT,
-    seed: Annotated[int, typer.Option(help="The market's seed: same seed, same market.")] = _DEFAULTS.seed,
-    day: Annotated[
-        str, typer.Option(help="Past day that is played first: YYYY-MM-DD, 'yesterday', or '' for none.")
-    ] = "yesterday",
-    day_zone: Annotated[
-        str, typer.Option(help="Whose day: kst (from 15:00 UTC the day before) or utc.")
-    ] = "kst",
-    from_at: Annotated[
-        str,
-        typer.Option(
-            "--from", help="Begin of the past period (ISO-8601, UTC without a zone); instead of --day."
-        ),
-    ] = "",
-    to_at: Annotated[str, typer.Option("--to", help="End of the past period; instead of --day.")] = "",
-    then_live: Annotated[
-        bool,
-        typer.Option(
-            help="After the period: play on, fast until now, then in real time. Otherwise stand at its end."
-        ),
-    ] = True,
-    wait_for: Annotated[
-        str,
-        typer.Option(
-            help="Whom fast playing waits for: any subscriber, one of trade, or all-trades covered."
-        ),
-    ] = "any",
-    trades_per_day: Annotated[
-        int, typer.Option(help="About so many trades a day.")
-    ] = _DEFAULTS.trades_per_day,
-    ticker_every: Annotated[int, typer.Option(help="Fast: a market's ticker at most every N seconds.")] = 30,
-    orderbook_every: Annotated[
-        int, typer.Option(help="Fast: a market's order book at most every N seconds.")
-    ] = 60,
-    candle_every: Annotated[int, typer.Option(help="Fast: a market's candle at most every N seconds.")] = 10,
-    replay: Annotated[
-        Path | None, typer.Option(help="Play this recording (cryptofeed's format) instead of a market.")
-    ] = None,
-    speed: Annotated[float | None, typer.Option(help="Replay at so many times the recorded pace.")] = None,
-    limits: Annotated[bool, typer.Option(help="Keep the exchange's request limits.")] = True,
-    idle_timeout: Annotated[float, typer.Option(help="Drop a socket silent for so many seconds.")] = 120.0,
+    host: _Host = _DEFAULTS.host,
+    port: _Port = DEFAULT_PORT,
+    seed: _Seed = _DEFAULTS.seed,
+    day: _Day = "yesterday",
+    day_zone: _Zone = "kst",
+    from_at: _From = "",
+    to_at: _To = "",
+    then_live: _Live = True,
+    wait_for: _WaitFor = _DEFAULTS.wait_for,
+    trades_per_day: _Trades = _DEFAULTS.trades_per_day,
+    ticker_every: _TickerEvery = FAST.ticker_s,
+    orderbook_every: _BookEvery = FAST.orderbook_s,
+    candle_every: _CandleEvery = FAST.candle_s,
+    replay: _Replay = None,
+    speed: _Speed = None,
+    limits: _Limits = True,
+    idle_timeout: _Idle = _DEFAULTS.idle_timeout_s,
 ) -> None:
     """Run a simulated exchange: Upbit's WebSocket and REST over a seeded market, on one port.
 

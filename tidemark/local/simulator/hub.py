@@ -76,8 +76,10 @@ class Connection:
     async def drain(self) -> bool:
         """Wait until the kernel has taken all; whether the connection is still open then."""
         with contextlib.suppress(ConnectionError):
-            await self._writer.drain()
-        return self.open and self._transport.get_write_buffer_size() == 0
+            while self.open and self._transport.get_write_buffer_size():
+                await self._writer.drain()
+                await asyncio.sleep(0)
+        return self.open
 
     def behind(self) -> bool:
         """Whether the client is hopelessly slow."""

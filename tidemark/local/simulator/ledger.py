@@ -65,7 +65,7 @@ class SentLog:
         return (trade for trade in found if code is None or trade.code == code)
 
     def summary(self) -> dict[str, dict[str, object]]:
-        """Per market: number of trades, base volume, quote value (exact decimal text), number of missed ones."""
+        """Per market: number of trades, base volume, quote value (exact text), number of missed ones."""
         sums: dict[str, list[int]] = {code: [0, 0, 0] for code in self.missed}
         for trade in self._trades:
             row = sums.setdefault(trade.code, [0, 0, 0])

@@ -60,7 +60,7 @@ class Player:
         stop_at_ms: int | None,
         live: Cadence,
     ) -> None:
-        """``stop_at_ms``: the end of the period when nothing follows it; None: go on live. ``live``: its cadence."""
+        """``stop_at_ms``: the end of playing, None to go on live; ``live``: the cadence from then on."""
         self._timeline = timeline
         self._hub = hub
         self._log = log

@@ -34,7 +34,7 @@ class RecordingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A recorded frame: when it was received (Unix seconds), its bytes, type and market code if it has them."""
+    """A recorded frame: when it was received (Unix s), its bytes, type and market code if it has them."""
 
     at: float
     payload: bytes

@@ -92,7 +92,11 @@ class Simulator:
         return f"ws://{self.config.host}:{self.port}{PATH}"
 
     def status(self) -> dict[str, object]:
-        """Progress: phase, simulated clock (Unix ms), share of the past already played, what was sent."""
+        """How far it is: phase, simulated clock (Unix ms), what was sent, who is connected.
+
+        ``period_progress`` is the share of the past period that has been played, ``progress`` that of all
+        that is played fast (up to now, when it goes on live).
+        """
         return {
             "phase": self.phases.current,
             "phases": self.phases.history,
@@ -119,11 +123,15 @@ class Simulator:
             frames = len(self._player.recording.frames)
             return {"replay": True, "progress": round(self._player.place / frames, 4), "frames_total": frames}
         begin, now = self._period()
-        end = self._fast_end_ms()
-        share = (
-            1.0 if self.phases.current in ("live", "done") or end <= begin else (now - begin) / (end - begin)
-        )
-        return {"from_ms": begin, "to_ms": end, "now_ms": now, "progress": round(min(share, 1.0), 4)}
+        fast_end = self._fast_end_ms()
+        end = _ms(self.config.to_at) if self.config.to_at else fast_end
+        return {
+            "from_ms": begin,
+            "to_ms": end,
+            "now_ms": now,
+            "period_progress": _share(begin, now, end),
+            "progress": 1.0 if self.phases.current in ("live", "done") else _share(begin, now, fast_end),
+        }
 
     def _period(self) -> tuple[int, int]:
         return (self._timeline.start_ms, self._timeline.now_ms) if self._timeline else (0, 0)
@@ -142,6 +150,7 @@ class Simulator:
             config.seed,
             start,
             self._period_now,
+            end_ms=end,
             trades_per_day=config.trades_per_day,
             minute_days=config.minute_days,
             day_days=config.day_days,
@@ -172,6 +181,10 @@ class Simulator:
 
     def _limits_of(self, address: str) -> Limits:
         return self._limits.setdefault(address, Limits(self.config.limits))
+
+
+def _share(begin: int, now: int, end: int) -> float:
+    return round(min((now - begin) / (end - begin), 1.0), 4) if end > begin else 1.0
 
 
 def _in_market(named: list[str]) -> Collection[str]:

@@ -75,7 +75,7 @@ class Board:
             self._lowest = Extreme(trade.price, day)
 
     def roll(self, now_ms: int) -> None:
-        """Begin a new UTC day when ``now_ms`` lies in one; its prices are the previous close until it trades."""
+        """Begin a new UTC day when ``now_ms`` lies in one; until it trades all prices are the old close."""
         if now_ms // DAY_MS > self._day:
             self._day = now_ms // DAY_MS
             self.prev_close = self.last.price if self.last else self.prev_close

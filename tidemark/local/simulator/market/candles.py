@@ -81,15 +81,21 @@ class History:
         tape: Tape,
         plan: Plan,
         now_ms: Callable[[], int],
+        *,
+        end_ms: int | None,
         trades_from: int,
         minutes_from: int,
         days_from: int,
     ) -> None:
-        """From when on trades, minutes and days are served: Unix seconds, at 00:00 UTC."""
+        """Nothing happens from ``end_ms`` on (None: it goes on for ever).
+
+        The others: from when on trades, minutes and days are served (Unix seconds, at 00:00 UTC).
+        """
         self._prices = prices
         self._tape = tape
         self._plan = plan
         self._now_ms = now_ms
+        self._end_ms = end_ms
         self.trades_from = trades_from
         self.minutes_from = minutes_from
         self.days_from = days_from
@@ -100,7 +106,7 @@ class History:
         """Published trades executed in [from, to), by id."""
         now = self._now_ms()
         low = max(from_ms, self.trades_from * 1000)
-        high = min(to_ms, now)
+        high = min(to_ms, now, self._end_ms or now)
         return [t for t in self._tape.between(market, low, high) if t.wire_ms < now] if low < high else []
 
     def newest(self, market: Market, unit: int, before: int) -> Iterator[Candle]:
@@ -113,15 +119,6 @@ class History:
             rows = self._block(market, at, unit)
             yield from (row for row in reversed(rows) if begin <= row.start < before)
             at -= block
-
-    def last_trade(self, market: Market) -> Trade | None:
-        """The published trade with the highest id."""
-        now = self._now_ms()
-        for hour in range(now // HOUR_MS, self.trades_from // HOUR - 1, -1):
-            for trade in reversed(self._tape.hour(market, hour)):
-                if trade.wire_ms < now:
-                    return trade
-        return None
 
     def close_before(self, market: Market, day: int) -> int:
         """The last price before 00:00 UTC of epoch ``day``, in 1e-8."""

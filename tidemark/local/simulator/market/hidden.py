@@ -6,11 +6,12 @@ Lives here: putting its parts together for one simulated period. Doesn't: any of
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from tidemark.local.simulator.market.board import Board, Extreme
 from tidemark.local.simulator.market.book import Book, make_book
 from tidemark.local.simulator.market.candles import DAY, History
-from tidemark.local.simulator.market.instruments import MARKETS, Market, tick_size
+from tidemark.local.simulator.market.instruments import Market, tick_size
 from tidemark.local.simulator.market.plan import Plan
 from tidemark.local.simulator.market.prices import HiddenPrices
 from tidemark.local.simulator.market.tape import Tape
@@ -28,22 +29,25 @@ class HiddenMarket:
         start_ms: int,
         now_ms: Callable[[], int],
         *,
+        end_ms: int | None = None,
         trades_per_day: int,
         minute_days: int,
         day_days: int,
     ) -> None:
-        """``minute_days`` and ``day_days``: how far the history of minutes and days reaches back from the start."""
+        """Nothing happens from ``end_ms`` on.
+
+        ``minute_days`` and ``day_days``: how far the history of minutes and days reaches back from the start.
+        """
         self.seed = seed
         self.start_ms = start_ms
-        self.plan = Plan(seed)
-        self.prices = HiddenPrices(seed, self.plan)
-        self.tape = Tape(seed, self.prices, self.plan, trades_per_day)
+        self.plan, self.prices, self.tape = drawn(seed, trades_per_day)
         first = start_ms // DAY_MS
         self.history = History(
             self.prices,
             self.tape,
             self.plan,
             now_ms,
+            end_ms=end_ms,
             trades_from=(first - min(TICK_DAYS, minute_days)) * DAY,
             minutes_from=(first - minute_days) * DAY,
             days_from=(first - max(day_days, minute_days)) * DAY,
@@ -73,11 +77,14 @@ class HiddenMarket:
         return _extreme(market, high * room, high_day), _extreme(market, low / room, low_day)
 
 
+@lru_cache(maxsize=2)
+def drawn(seed: int, trades_per_day: int) -> tuple[Plan, HiddenPrices, Tape]:
+    """What is drawn by seed alone; a second simulator of the same seed in this process finds it drawn."""
+    plan = Plan(seed)
+    prices = HiddenPrices(seed, plan)
+    return plan, prices, Tape(seed, prices, plan, trades_per_day)
+
+
 def _extreme(market: Market, price: float, day: int) -> Extreme:
     tick = tick_size(market.quote, price)
     return Extreme(max(round(price / tick), 1) * tick, day)
-
-
-def codes() -> list[str]:
-    """All market codes, quote first."""
-    return list(MARKETS)

@@ -103,7 +103,7 @@ def _steps(table: str) -> tuple[list[int], list[int]]:
     return [round(low * E8) for low, _ in rows], [round(tick * E8) for _, tick in rows]
 
 
-# From this price on: this step. Each step divides all larger ones, so a larger one is valid on both sides of a border.
+# From this price on: this step. Each divides all larger ones, so the larger holds on both sides of a border.
 _TICKS = {
     "KRW": _steps(
         "0:1e-6 0.001:1e-5 0.01:1e-4 0.1:0.001 1:0.01 10:0.1 100:1 5000:5 10000:10 50000:50"

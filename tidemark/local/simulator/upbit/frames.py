@@ -33,15 +33,16 @@ class Variant(NamedTuple):
 
 # name, short name; a name in quotes is text, the others are numbers, true, false or null
 _TRADE = """'type' ty|'code' cd|timestamp tms|'trade_date' td|'trade_time' ttm|trade_timestamp ttms
-|trade_price tp|trade_volume tv|'ask_bid' ab|prev_closing_price pcp|'change' c|change_price cp|sequential_id sid
-|best_ask_price bap|best_ask_size bas|best_bid_price bbp|best_bid_size bbs|'stream_type' st"""
-_TICKER = """'type' ty|'code' cd|opening_price op|high_price hp|low_price lp|trade_price tp
-|prev_closing_price pcp|acc_trade_price atp|'change' c|change_price cp|signed_change_price scp|change_rate cr|signed_change_rate scr
-|'ask_bid' ab|trade_volume tv|acc_trade_volume atv|'trade_date' tdt|'trade_time' ttm|trade_timestamp ttms
-|acc_ask_volume aav|acc_bid_volume abv|highest_52_week_price h52wp|'highest_52_week_date' h52wdt
-|lowest_52_week_price l52wp|'lowest_52_week_date' l52wdt|'market_state' ms|is_trading_suspended its
-|delisting_date dd|'market_warning' mw|timestamp tms|acc_trade_price_24h atp24h|acc_trade_volume_24h atv24h
+|trade_price tp|trade_volume tv|'ask_bid' ab|prev_closing_price pcp|'change' c|change_price cp
+|sequential_id sid|best_ask_price bap|best_ask_size bas|best_bid_price bbp|best_bid_size bbs
 |'stream_type' st"""
+_TICKER = """'type' ty|'code' cd|opening_price op|high_price hp|low_price lp|trade_price tp
+|prev_closing_price pcp|acc_trade_price atp|'change' c|change_price cp|signed_change_price scp|change_rate cr
+|signed_change_rate scr|'ask_bid' ab|trade_volume tv|acc_trade_volume atv|'trade_date' tdt|'trade_time' ttm
+|trade_timestamp ttms|acc_ask_volume aav|acc_bid_volume abv|highest_52_week_price h52wp
+|'highest_52_week_date' h52wdt|lowest_52_week_price l52wp|'lowest_52_week_date' l52wdt|'market_state' ms
+|is_trading_suspended its|delisting_date dd|'market_warning' mw|timestamp tms|acc_trade_price_24h atp24h
+|acc_trade_volume_24h atv24h|'stream_type' st"""
 _BOOK = """'type' ty|'code' cd|timestamp tms|total_ask_size tas|total_bid_size tbs|orderbook_units obu
 |'stream_type' st|level lv"""
 _UNIT = "ask_price ap|bid_price bp|ask_size as|bid_size bs"
