@@ -38,6 +38,7 @@ class LocalStore:
     def put_new(self, path: str, data: bytes) -> bool:
         """See the interface."""
         target = self.root / check_path(path)
+        self._check_there()
         temporary = self._temporary / uuid.uuid4().hex
         with _as_store_error(path):
             try:
@@ -67,6 +68,7 @@ class LocalStore:
 
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[Listed]:
         """See the interface."""
+        self._check_there()
         with _as_store_error(prefix):
             yield from self._walk("", prefix, start_after)
 
@@ -88,6 +90,11 @@ class LocalStore:
             file.unlink(missing_ok=True)
             if file.parent.is_dir():
                 _sync_folder(file.parent)
+
+    def _check_there(self) -> None:
+        """A lake that has been moved or unmounted is not an empty lake."""
+        if not self._temporary.is_dir():
+            raise StoreUnavailableError(f"the lake's directory {self.root} is gone: bring it back")
 
     def _link(self, temporary: Path, target: Path) -> bool:
         try:

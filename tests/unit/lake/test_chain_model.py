@@ -43,8 +43,14 @@ class Log:
 
     def append(self, kind: str, hour: int) -> None:
         offset = len(self.all)
-        value = {ROW: connection_record(offset), DEAD: b"garbage %d" % offset, IGNORED: b'{"status":"UP"}'}[kind]
-        headers = [("received_ns", b"%d" % (hour * HOUR_NS + offset + 1)), ("connection", b"c"), ("frame", b"%d" % (offset + 1))]
+        value = {ROW: connection_record(offset), DEAD: b"garbage %d" % offset, IGNORED: b'{"status":"UP"}'}[
+            kind
+        ]
+        headers = [
+            ("received_ns", b"%d" % (hour * HOUR_NS + offset + 1)),
+            ("connection", b"c"),
+            ("frame", b"%d" % (offset + 1)),
+        ]
         if kind == ROW:
             headers[2] = ("kind", b"open")
         self.all.append((kind, records.make(offset, hour * 3_600_000, b"c", value, tuple(headers))))
@@ -124,7 +130,10 @@ class LakeProtocol(RuleBasedStateMachine):
             self.log.append(ROW, self.hour)
         self.workers = [Worker(self, n) for n in rows]
 
-    @rule(kinds=st.lists(st.sampled_from([ROW, ROW, ROW, DEAD, IGNORED]), min_size=1, max_size=12), late=st.booleans())
+    @rule(
+        kinds=st.lists(st.sampled_from([ROW, ROW, ROW, DEAD, IGNORED]), min_size=1, max_size=12),
+        late=st.booleans(),
+    )
     def produce(self, kinds: list[str], late: bool) -> None:
         for kind in kinds:
             self.log.append(kind, max(0, self.hour - late))
@@ -247,11 +256,21 @@ class LakeProtocol(RuleBasedStateMachine):
 
 def connection_record(number: int) -> bytes:
     return json.dumps(
-        {"kind": "open", "exchange": "upbit", "connection": f"c{number}", "worker": "p", "opened_at": "2026-04-13T00:00:00Z"}
+        {
+            "kind": "open",
+            "exchange": "upbit",
+            "connection": f"c{number}",
+            "worker": "p",
+            "opened_at": "2026-04-13T00:00:00Z",
+        }
     ).encode()
 
 
 TestLakeProtocol = LakeProtocol.TestCase
 TestLakeProtocol.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
 )

@@ -1,0 +1,15 @@
+"""A plant for each test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.sink.plant import Plant
+
+
+@pytest.fixture
+def plant(kafka_bootstrap: str, tmp_path: Path) -> Plant:
+    """Topics, lake and group of this test's own on the run's Kafka."""
+    return Plant(kafka_bootstrap, tmp_path)
