@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from datetime import datetime
 from typing import Annotated, NoReturn
 
 import typer
@@ -25,9 +23,9 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Logs = Annotated[str | None, typer.Argument(help="One service, such as sink; all of them when left out.")]
-Exchange = Annotated[str, typer.Option(help="Name of the exchange.")]
-Instant = Annotated[datetime, typer.Option(help="UTC, such as 2026-04-13T00:00:00.", formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"])]
+#: The module has its own options, --help among them.
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+_Logs = Annotated[str | None, typer.Argument(help="One service, such as sink; all of them when left out.")]
 
 
 @app.command()
@@ -55,7 +53,7 @@ def status() -> None:
 
 
 @app.command()
-def logs(name: Logs = None) -> None:
+def logs(name: _Logs = None) -> None:
     """Follow the logs of the local stack."""
     from tidemark.local import stack
 
@@ -82,10 +80,16 @@ def sink() -> None:
     _become("streaming.consumer")
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings=_PASS_ON)
+def simulate(context: typer.Context) -> None:
+    """Run a simulated exchange, or replay a recording, on the exchange's own protocol."""
+    _become("tidemark.local.simulator", *context.args)
+
+
+@app.command(context_settings=_PASS_ON)
 def report(context: typer.Context) -> None:
-    """Write and deliver the daily report (all options: tidemark report --help-all)."""
-    _become("alerts.report", *("--help" if a == "--help-all" else a for a in context.args))
+    """Write and deliver the daily report of one KST date."""
+    _become("alerts.report", *context.args)
 
 
 def main() -> None:
@@ -114,5 +118,5 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     return (config.SettingsError, LocalError)
 
 
-def _add_simulate(register: Callable[..., None]) -> None:
-    app.command("simulate")(register)
+if __name__ == "__main__":
+    main()
