@@ -61,13 +61,13 @@ def check(
     """
     spans = chains_in_lake(landing)
     hours: dict[datetime, _Hour] = defaultdict(_Hour)
-    wanted = set(frame.hours()) | {h for d, h in frame.unsettled(IDENTITY) if d == dataset}
-    for mark in watermarks:
-        if mark.hour_at in wanted and mark.high > mark.low:
-            _cover(hours[mark.hour_at], mark, spans.get(mark.chain, []))
     for problem in _problems(landing, spans):
         for hour_at in _hours_of(problem, watermarks, landing, frame):
             hours[hour_at].problems.append(problem)
+    wanted = {*frame.hours(), *hours, *(h for d, h in frame.unsettled(IDENTITY) if d == dataset)}
+    for mark in watermarks:
+        if mark.hour_at in wanted and mark.high > mark.low:
+            _cover(hours[mark.hour_at], mark, spans.get(mark.chain, []))
     for load in landing.loads:
         if load.hour_at in wanted and load.kind != "rest":
             hours[load.hour_at].landed += load.offsets

@@ -58,6 +58,7 @@ def capture(connection: Connection, settings: KafkaSettings, frame: Scope) -> st
             "group.id": "tidemark.completeness",  # required by the client; nothing is subscribed or committed
             "enable.auto.commit": False,
             "allow.auto.create.topics": False,
+            "log_level": 2,  # the library's own lines on standard error; what goes wrong is raised
         }
     )
     try:

@@ -25,7 +25,9 @@ from tidemark.naming import Topic
 from tidemark.settings import KafkaSettings, Settings
 from tidemark.warehouse.migrate import WarehouseMigration, migrate
 
-_TIMEOUT_S = 30
+_TIMEOUT_S = 20
+#: librdkafka's own lines on standard error: none below critical, since errors are raised here.
+_QUIET = 2
 
 
 class TopicsError(Exception):
@@ -75,7 +77,7 @@ def migrate_topics(settings: KafkaSettings, topics: Sequence[Topic]) -> TopicsMi
 
     The in-memory broker makes its topics itself (it has no way to create them from outside): they are only checked.
     """
-    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers, "log_level": _QUIET})
     existing = _existing(admin, settings)
     missing = [topic for topic in topics if topic.name not in existing]
     present = [topic for topic in topics if topic.name in existing]
