@@ -11,8 +11,9 @@ A KST day is 15:00Z to 15:00Z, so hourly bars tile it. Definitions:
 * **turnover**: sum of price x size in the quote currency;
 * **move** of a price anomaly: the minute's return, or, where only that stood out, its close against the mean close of
   the five minutes before (the fact's ``of`` says which: ``return`` or ``mean``);
-* **covered hour**: accounting and arithmetic (identities 3 and 4) of its trades are green, and no identity of the
-  hour, or of the hours in which its trades were received, is red. ``provisional``: one of those is still open.
+* **verified hour**: accounting and arithmetic (identities 3 and 4) of its trades are green, or nothing traded and the
+  socket was heard (identity 0), and no identity of the hour, or of the hours in which its trades were received, is red.
+  ``provisional``: one of those is still open. Time without a connection is a gap, and named beside.
 
 Markets quoted in KRW and all others are ranked apart. A market whose name holds other characters than capital letters
 and digits is in the totals, but never named.
@@ -109,7 +110,7 @@ def collect(connection: Connection, report_date: date) -> FactSet:
 
 
 def coverage_complete(connection: Connection, report_date: date) -> bool:
-    """Whether every hour of a KST date is covered (see the module's docstring)."""
+    """Whether every hour of a KST date is verified (see the module's docstring)."""
     states = _hour_states(connection, report_date)
     return len(states) == HOURS and all(state in ("green", "provisional") for state in states)
 
@@ -277,8 +278,8 @@ def _query(connection: Connection, query: str, report_date: date) -> list[dict[s
 
 # --- coverage -----------------------------------------------------------------------------------------------
 
-#: One row an hour: how many of identities 3 and 4 are green, and whether anything of the hour, or of the hours in
-#: which its trades were received (load_hour is the bridge), is red or open.
+#: One row an hour: whether identities 3 and 4 are green, and whether anything of the hour, or of the hours in which its
+#: trades were received (load_hour is the bridge), is red or open. Identity 0 knows no dataset and stands under system.
 _HOUR_STATES: Final = """
     with hours as (select generate_series(%(start)s, %(end)s - interval '1 hour', interval '1 hour') as hour_at),
     exchanges as (
@@ -286,24 +287,26 @@ _HOUR_STATES: Final = """
         where dataset = 'trade' and hour_at >= %(start)s and hour_at < %(end)s
         union select distinct exchange from gold.ohlcv_1h where bucket_at >= %(start)s and bucket_at < %(end)s),
     received as (
-        select distinct ledger.exchange, bridge.hour_at, receipt as received_at
+        select distinct ledger.exchange, bridge.hour_at, ledger.hour_at as received_at
         from ops.load_hour bridge join ops.load_ledger ledger using (load_id)
-        cross join generate_series(
-            date_trunc('hour', ledger.received_min), ledger.received_max, interval '1 hour') receipt
         where ledger.dataset = 'trade' and bridge.hour_at >= %(start)s and bridge.hour_at < %(end)s),
     judged as (
         select hours.hour_at, exchanges.exchange, c.identity, c.status
         from hours cross join exchanges
-        left join ops.completeness c on c.exchange = exchanges.exchange and c.dataset = 'trade' and (
+        left join ops.completeness c on c.exchange = exchanges.exchange
+            and (c.dataset = 'trade' or (c.dataset = 'system' and c.identity = 0)) and (
             (c.hour_at = hours.hour_at and (c.identity >= 3 or not exists (
                 select from received r where r.exchange = c.exchange and r.hour_at = hours.hour_at)))
             or (c.identity < 3 and exists (select from received r where r.exchange = c.exchange
                 and r.hour_at = hours.hour_at and r.received_at = c.hour_at)))),
     cells as (
-        select hour_at, exchange, count(*) filter (where identity in (3, 4) and status = 'green') as proven,
+        select hour_at, exchange,
+               count(*) filter (where identity in (3, 4) and status = 'green') = 2
+               or (count(*) filter (where identity in (3, 4)) = 0
+                   and count(*) filter (where identity = 0 and status = 'green') > 0) as proven,
                coalesce(bool_or(status = 'red'), false) as red, coalesce(bool_or(status = 'open'), false) as open
         from judged group by hour_at, exchange)
-    select case when bool_or(red) then 'red' when bool_or(proven < 2) then 'unchecked'
+    select case when bool_or(red) then 'red' when not bool_and(proven) then 'unchecked'
                 when bool_or(open) then 'provisional' else 'green' end as state
     from cells group by hour_at order by hour_at"""
 _STATE_VALUES: Final[Mapping[str, int]] = {"green": 2, "provisional": 1, "unchecked": 0, "red": -1}

@@ -44,6 +44,7 @@ UNITS: Final = tuple(
             "krw",
         ),
         (r"\s?(?:달러|dollars?(?![A-Za-z])|USD(?![A-Za-z]))", "USD"),
+        (r"(?=\s(?:of|out of)\s(?:the\s|all\s)?\d+(?:\s|-)?hours?(?![A-Za-z]))", "hours"),
         (r"(?:\s|-)?(?:hours?(?![A-Za-z])|hrs?(?![A-Za-z])|h(?![A-Za-z])|시간)", "hours"),
         (r"(?:\s|-)?(?:minutes?(?![A-Za-z])|mins?(?![A-Za-z])|min(?![A-Za-z])|m(?![A-Za-z])|분)", "minutes"),
         (r"(?:\s|-)?(?:seconds?(?![A-Za-z])|secs?(?![A-Za-z])|s(?![A-Za-z])|초)", "seconds"),
@@ -90,7 +91,8 @@ NONE_KO: Final = re.compile(
 # --- directions ---------------------------------------------------------------------------------------------
 
 UP: Final = re.compile(
-    r"\b(?:ris(?:e|es|en|ing)|rose|gain(?:s|ed|ing|ers?)?|climb(?:s|ed|ing)?|advanc(?:e|es|ed|ing|ers?)|up(?! to\b)|"
+    r"\b(?:ris(?:e|es|en|ing)|rose|gain(?:s|ed|ing|ers?)?|climb(?:s|ed|ing)?|advanc(?:e|es|ed|ing|ers?)|"
+    r"(?<!made )(?<!make )up(?! to\b)|"
     r"higher|jump(?:s|ed|ing)?|surg(?:e|es|ed|ing)|increas(?:e|es|ed|ing)|rall(?:y|ies|ied|ying)|soar(?:s|ed|ing)?|"
     r"spik(?:e|es|ed|ing)|added|grew|grow(?:s|n|ing|th)?|positive)\b|"
     r"상승|올랐|오른|올라|오르|급등(?!락)|강세|증가|늘었|늘어|늘며|뛰었|뛴|뛰어|반등|치솟|플러스",
@@ -106,7 +108,9 @@ DOWN: Final = re.compile(
 )
 #: "over 3 %" must be true of the fact itself, not of the fact rounded.
 AT_LEAST_BEFORE: Final = re.compile(
-    r"\b(?:over|more than|above|at least|exceed(?:ed|ing|s)?|beyond|topp(?:ed|ing))\s$", re.I
+    r"(?:(?<!turned )(?<!turn )(?<!turning )\bover|\b(?:more than|above|at least|exceed(?:ed|ing|s)?|beyond|"
+    r"topp(?:ed|ing)))\s$",
+    re.I,
 )
 AT_MOST_BEFORE: Final = re.compile(
     r"\b(?:under|less than|below|at most|up to|nearly|almost|close to|just shy of|fewer than)\s$|(?:거의|최대)\s$", re.I

@@ -1,7 +1,7 @@
 """The report's text by a language model, or the reason why there is none.
 
-Lives here: the prompt, the call with its own budget, and what must hold of an answer. Doesn't: the proof of its
-numbers (``numbers``), the text used instead (``deterministic``).
+Lives here: the prompt, the budget of calls, and what must hold of an answer. Doesn't: the call itself (``model``), the
+proof of its numbers (``numbers``), the text used instead (``deterministic``).
 
 The model is given facts as JSON data and writes sentences with slots ``{{f:<id>}}``; it need not type a digit. An
 answer is used only when it ended by itself, every slot is a fact, it is in the language asked for, and the number
@@ -18,8 +18,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
-
-import anthropic
 
 from alerts.report.facts import Fact, FactSet
 from alerts.report.numbers import check
@@ -49,9 +47,18 @@ Numbers:
   market's.
 
 Say first what mattered most that day. If coverage is not complete, say so."""
-#: Failures of the call itself, by reason (a key ``reason_<name>`` of the catalogue).
 _LINKS: Final = re.compile(r"://|\bwww\.|<|>|\bhttps?\b", re.IGNORECASE)
 _HANGUL: Final = re.compile(r"[가-힣]")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model said: all of its text, why it stopped, and what it cost in tokens."""
+
+    text: str
+    stop_reason: str
+    input_tokens: int
+    output_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ class NarrativeError(Exception):
         self.detail = detail
 
 
-class _RetryableError(NarrativeError):
+class RetryableError(NarrativeError):
     """Another try may do better; ``after`` seconds, where the server said so."""
 
     def __init__(self, reason: str, detail: str, after: float | None = None) -> None:
@@ -108,7 +115,7 @@ def narrate(
     for attempt in range(ATTEMPTS):
         try:
             return writer.attempt(deadline - time.monotonic())
-        except _RetryableError as error:
+        except RetryableError as error:
             pause = error.after if error.after is not None else _PAUSES_S[min(attempt, len(_PAUSES_S) - 1)]
             if attempt + 1 == ATTEMPTS or time.monotonic() + pause >= deadline:
                 raise
@@ -158,46 +165,29 @@ class _Writer:
         self.system = _PROMPT.format(language=_NAMES[language])
         self.user = data(facts, language)
         self.prompt_hash = hashlib.sha256(f"{self.system}\n{self.user}".encode()).hexdigest()
-        self.client = anthropic.Anthropic(
-            api_key=settings.api_key.get_secret_value(), base_url=settings.base_url, max_retries=0
-        )
 
     def attempt(self, timeout_s: float) -> str:
         """One call, recorded whatever comes of it."""
         started = time.monotonic()
-        message: anthropic.types.Message | None = None
+        answer: Answer | None = None
         try:
-            message = self._ask(timeout_s)
-            text = accept(_text_of(message), self.facts, self.language)
+            answer = self._ask(timeout_s)
+            text = accept(_text_of(answer), self.facts, self.language)
         except NarrativeError as error:
-            self._record(started, error.reason, message, error.detail)
+            self._record(started, error.reason, answer, error.detail)
             raise
-        self._record(started, "ok", message, "")
+        self._record(started, "ok", answer, "")
         return text
 
-    def _ask(self, timeout_s: float) -> anthropic.types.Message:
-        try:
-            return self.client.messages.create(
-                model=self.settings.model,
-                max_tokens=self.settings.max_tokens,
-                system=self.system,
-                messages=[{"role": "user", "content": self.user}],
-                timeout=max(timeout_s, 0.1),
-            )
-        except anthropic.APIStatusError as error:
-            raise _status_error(error) from error
-        except anthropic.APIConnectionError as error:  # time-outs too
-            raise _RetryableError("unreachable", type(error).__name__) from error
-        except (anthropic.AnthropicError, ValueError) as error:
-            raise NarrativeError("malformed", f"{type(error).__name__}: {error}"[:500]) from error
+    def _ask(self, timeout_s: float) -> Answer:
+        from alerts.report import model  # loading the SDK takes seconds: only where a model is asked
 
-    def _record(self, started: float, outcome: str, message: anthropic.types.Message | None, problem: str) -> None:
+        return model.ask(self.settings, self.system, self.user, timeout_s)
+
+    def _record(self, started: float, outcome: str, answer: Answer | None, problem: str) -> None:
         detail: dict[str, Any] = {"problem": problem} if problem else {}
-        usage = None
-        if isinstance(message, anthropic.types.Message):
-            usage = message.usage
-            detail["stop_reason"] = message.stop_reason
-            detail["answer"] = "".join(getattr(b, "text", "") or "" for b in message.content or [])[:8_000]
+        if answer is not None:
+            detail |= {"stop_reason": answer.stop_reason, "answer": answer.text[:8_000]}
         self.record(
             Call(
                 self.language,
@@ -205,41 +195,24 @@ class _Writer:
                 self.prompt_hash,
                 outcome,
                 time.monotonic() - started,
-                getattr(usage, "input_tokens", None),
-                getattr(usage, "output_tokens", None),
+                answer.input_tokens if answer else None,
+                answer.output_tokens if answer else None,
                 detail,
             )
         )
 
 
-def _status_error(error: anthropic.APIStatusError) -> NarrativeError:
-    detail = f"HTTP {error.status_code}"
-    if error.status_code in (408, 409, 429) or error.status_code >= 500:
-        reason = "limited" if error.status_code in (429, 529) else "unreachable"
-        return _RetryableError(reason, detail, _seconds(error.response.headers.get("retry-after")))
-    return NarrativeError("rejected", detail)
-
-
-def _seconds(text: str | None) -> float | None:
-    return float(text) if text and re.fullmatch(r"\d+(\.\d+)?", text) else None
-
-
-def _text_of(message: Any) -> str:
-    """The text of a message that ended by itself.
+def _text_of(answer: Answer) -> str:
+    """The text of an answer that ended by itself.
 
     Raises:
-        NarrativeError: it was cut off, refused, or isn't a message.
+        NarrativeError: it was cut off, or refused.
     """
-    if not isinstance(message, anthropic.types.Message) or not isinstance(message.content, list):
-        raise NarrativeError("malformed", "the answer is not a message")
-    if message.stop_reason == "refusal":
+    if answer.stop_reason == "refusal":
         raise NarrativeError("refusal", "stop_reason refusal")
-    if message.stop_reason != "end_turn":
-        raise NarrativeError("cut_off", f"stop_reason {message.stop_reason}")
-    texts = [block.text for block in message.content if block.type == "text" and isinstance(block.text, str)]
-    if not texts:
-        raise NarrativeError("malformed", "the answer holds no text")
-    return "\n\n".join(texts)
+    if answer.stop_reason != "end_turn":
+        raise NarrativeError("cut_off", f"stop_reason {answer.stop_reason}")
+    return answer.text
 
 
 def _plain(answer: str) -> str:

@@ -28,7 +28,7 @@ from alerts.report.wording import rounded
 _SENTENCE_END = re.compile(r"(?<=[.!?。])\s+|\n+|\s[|•]\s")
 _CLAUSE_END = re.compile(
     r"(?<=[.!?。])\s+|[,;:()\n|·•—]|\s-\s|\b(?:and|but|while|whereas|as|then|before|after|versus|vs)\b|"
-    r"(?<=[가-힣])(?:고|며|면서|지만|으나|는데|은데)(?=\s)|\s(?:및|반면|그리고)\s|(?<=\x00)(?:와|과)\s"
+    r"(?<=[가-힣])(?:고|며|면서|지만|으나|는데|은데)(?=\s)|\s(?:및|반면|그리고|가운데|중)(?=[\s,])|(?<=\x00)(?:와|과)\s"
 )
 
 

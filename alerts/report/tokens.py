@@ -27,9 +27,9 @@ _DIGITS = re.compile(lex.DIGITS)
 _UNKNOWN_MARKET = re.compile(
     r"(?<![A-Za-z0-9])(?:[A-Z0-9]{2,20}[-/](?:KRW|BTC|ETH|USDT|USDC|USD)|(?:KRW|USDT)[-/][A-Z0-9]{2,20})(?![A-Za-z0-9])"
 )
-_ASSET = re.compile(r"\s?([A-Z][A-Z0-9]{1,19})(?![A-Za-z0-9])(?!\s+(?:markets?|pairs?)\b|\s?(?:마켓|시장|종목))")
+_ASSET = re.compile(r"\s([A-Z][A-Z0-9]{1,19})(?![A-Za-z0-9])(?!\s+(?:markets?|pairs?)\b|\s?(?:마켓|시장|종목))")
 _NOT_ASSETS: Final = frozenset({"KST", "UTC", "GMT", "KRW", "AM", "PM", "AI", "OHLCV"})
-_ADJECTIVES = re.compile(r"\s?(?:[A-Za-z-]+\s+){0,3}?(?=[A-Za-z])")
+_REST = re.compile(rf"(?:{lex.DIGITS}|[일이삼사오육칠팔구십백천]+)(?:[십백천만억조]|\s?[원건개])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,11 +371,11 @@ def _compound(text: str, start: int) -> tuple[Decimal, Decimal, int] | None:
     """A Korean compound from ``start`` (``1억 2,345만``, ``2천3백만``, ``삼십``): value, quantum, end. None: none."""
     total = section = Decimal(0)
     current: Decimal | None = None
-    quantum, ceiling, small_ceiling, position = Decimal(1), Decimal(10**20), 10**4, start
+    quantum, ceiling, small_ceiling, position, gap = Decimal(1), Decimal(10**20), 10**4, start, start
     while True:
         match = _DIGITS.match(text, position)
         char = text[position : position + 1]
-        if current is None and match and (position == start or _continues(text, match.end())):
+        if current is None and match and (position in (start, gap) or _continues(text, match.end())):
             current, position = Decimal(match[0].replace(",", "")), match.end()
             quantum = _place(match[0])
         elif current is None and char in lex.SINO and char:
@@ -394,7 +394,7 @@ def _compound(text: str, start: int) -> tuple[Decimal, Decimal, int] | None:
             total += (Decimal(1) if current is None and not section else section + (current or 0)) * ceiling
             section, current, small_ceiling, position = Decimal(0), None, 10**4, position + 1
         elif char == " " and total and current is None and not section and _goes_on(text, position + 1):
-            position += 1
+            position = gap = position + 1
         else:
             break
     end = position
@@ -407,8 +407,8 @@ def _continues(text: str, position: int) -> bool:
 
 
 def _goes_on(text: str, position: int) -> bool:
-    match = re.compile(rf"{lex.DIGITS}|[일이삼사오육칠팔구십백천]+").match(text, position)
-    return match is not None and _continues(text, match.end())
+    """Whether a compound goes on after a space: with a lower magnitude, or with its last digits and a counter."""
+    return _REST.match(text, position) is not None
 
 
 def _english(text: str) -> tuple[Decimal, Decimal] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final, Literal
 
@@ -15,7 +16,8 @@ from alerts.report.facts import Fact, FactSet, plain
 
 Language = Literal["en", "ko"]
 
-#: ``{{f:id}}`` is the fact; ``{{f:id|abs}}`` the same without its sign, for use after "fell" or "rose".
+#: ``{{f:id}}`` is the fact; ``{{f:id|abs}}`` the same without its sign, for use after "fell" or "rose";
+#: ``{{f:id|bare}}`` its number alone, for "23 of 24 hours".
 SLOT: Final = re.compile(r"\{\{\s*f:\s*(?P<id>[A-Za-z0-9_.]*)\s*(?:\|\s*(?P<how>\w+)\s*)?\}\}")
 #: Not strftime's, which follow the process's locale.
 MONTHS: Final = (
@@ -41,8 +43,8 @@ def write(fact: Fact, language: Language, *, signed: bool = True) -> str:
 
     ``signed=False`` leaves the sign out, for use after a word that says the direction.
     """
-    value = fact.value if signed else abs(fact.value)
-    return _WRITERS[language][fact.unit](fact, value)
+    shown = fact if signed else replace(fact, value=abs(fact.value), signed=False)
+    return _WRITERS[language][fact.unit](shown)
 
 
 def fill(text: str, facts: FactSet, language: Language) -> str:
@@ -53,12 +55,12 @@ def fill(text: str, facts: FactSet, language: Language) -> str:
     """
 
     def put(match: re.Match[str]) -> str:
-        fact = facts.get(match["id"])
+        fact, how = facts.get(match["id"]), match["how"]
         if fact is None:
             raise SlotError(f"{match[0]}: no fact has the id {match['id']!r}")
-        if match["how"] not in (None, "abs"):
-            raise SlotError(f"{match[0]}: there is no form {match['how']!r}, only abs")
-        return write(fact, language, signed=match["how"] is None)
+        if how not in (None, "abs", "bare"):
+            raise SlotError(f"{match[0]}: there is no form {how!r}, only abs and bare")
+        return _tenths(fact.value) if how == "bare" else write(fact, language, signed=how is None)
 
     filled = SLOT.sub(put, text)
     if "{{" in filled or "}}" in filled:
@@ -66,9 +68,9 @@ def fill(text: str, facts: FactSet, language: Language) -> str:
     return filled
 
 
-def _percent(fact: Fact, value: Decimal) -> str:
-    number = rounded(value, Decimal("0.01"))
-    sign = "+" if fact.signed and value == fact.value and number > 0 else ""
+def _percent(fact: Fact) -> str:
+    number = rounded(fact.value, Decimal("0.01"))
+    sign = "+" if fact.signed and number > 0 else ""
     return f"{sign}{abs(number) if number == 0 else number:,.2f}%"
 
 
@@ -90,17 +92,21 @@ def _scaled_ko(value: Decimal) -> str:
     return f"{rounded(value, Decimal(1)):,f}"
 
 
-def _krw_en(fact: Fact, value: Decimal) -> str:
-    sign = "-" if value < 0 else ""
-    return f"{sign}₩{_exact(abs(value)) if fact.of == 'price' else _scaled_en(abs(value))}"
+def _krw_en(fact: Fact) -> str:
+    amount = abs(fact.value)
+    return f"{_minus(fact)}₩{_exact(amount) if fact.of == 'price' else _scaled_en(amount)}"
 
 
-def _krw_ko(fact: Fact, value: Decimal) -> str:
-    sign = "-" if value < 0 else ""
+def _krw_ko(fact: Fact) -> str:
+    amount = abs(fact.value)
     if fact.of == "price":
-        return f"{sign}{_exact(abs(value))}원"
-    text = _scaled_ko(abs(value))
-    return f"{sign}{text} 원" if text[-1] in "조억만" else f"{sign}{text}원"
+        return f"{_minus(fact)}{_exact(amount)}원"
+    text = _scaled_ko(amount)
+    return f"{_minus(fact)}{text} 원" if text[-1] in "조억만" else f"{_minus(fact)}{text}원"
+
+
+def _minus(fact: Fact) -> str:
+    return "-" if fact.value < 0 else ""
 
 
 def _exact(value: Decimal) -> str:
@@ -113,14 +119,14 @@ def _tenths(value: Decimal) -> str:
     return _exact(number)
 
 
-def _asset(fact: Fact, value: Decimal) -> str:
-    sign = "-" if value < 0 else ""
-    quantum = Decimal(1).scaleb(min(abs(value).adjusted() - 7, 0))  # eight significant digits, whole units at least
-    return f"{sign}{_exact(rounded(abs(value), quantum))} {fact.of}"
+def _asset(fact: Fact) -> str:
+    amount = abs(fact.value)
+    quantum = Decimal(1).scaleb(min(amount.adjusted() - 7, 0))  # eight significant digits, whole units at least
+    return f"{_minus(fact)}{_exact(rounded(amount, quantum))} {fact.of}"
 
 
-def _count_ko(fact: Fact, value: Decimal) -> str:
-    return f"{int(value):,}{_COUNTERS_KO.get(fact.of, '개')}"
+def _count_ko(fact: Fact) -> str:
+    return f"{int(fact.value):,}{_COUNTERS_KO.get(fact.of, '개')}"
 
 
 def _plural(value: Decimal, one: str, many: str) -> str:
@@ -128,29 +134,29 @@ def _plural(value: Decimal, one: str, many: str) -> str:
     return f"{text} {one if text == '1' else many}"
 
 
-Writer = Callable[[Fact, Decimal], str]
+Writer = Callable[[Fact], str]
 _ENGLISH: Final[Mapping[str, Writer]] = {
     "percent": _percent,
     "krw": _krw_en,
     "asset": _asset,
-    "count": lambda fact, value: f"{int(value):,}",
-    "ratio": lambda fact, value: f"{_tenths(value)}x",
-    "hours": lambda fact, value: _plural(value, "hour", "hours"),
-    "minutes": lambda fact, value: _plural(value, "minute", "minutes"),
-    "sigma": lambda fact, value: f"{_tenths(value)}σ",
-    "rank": lambda fact, value: f"#{int(value)}",
-    "time": lambda fact, value: f"{fact.when:%H:%M} KST",
-    "date": lambda fact, value: f"{fact.when.day} {MONTHS[fact.when.month - 1][:3]} {fact.when.year}",
+    "count": lambda fact: f"{int(fact.value):,}",
+    "ratio": lambda fact: f"{_tenths(fact.value)}x",
+    "hours": lambda fact: _plural(fact.value, "hour", "hours"),
+    "minutes": lambda fact: _plural(fact.value, "minute", "minutes"),
+    "sigma": lambda fact: f"{_tenths(fact.value)}σ",
+    "rank": lambda fact: f"#{int(fact.value)}",
+    "time": lambda fact: f"{fact.when:%H:%M} KST",
+    "date": lambda fact: f"{fact.when.day} {MONTHS[fact.when.month - 1][:3]} {fact.when.year}",
 }
 _KOREAN: Final[Mapping[str, Writer]] = {
     **_ENGLISH,
     "krw": _krw_ko,
     "count": _count_ko,
-    "ratio": lambda fact, value: f"{_tenths(value)}배",
-    "hours": lambda fact, value: f"{_tenths(value)}시간",
-    "minutes": lambda fact, value: f"{_tenths(value)}분",
-    "rank": lambda fact, value: f"{int(value)}위",
-    "time": lambda fact, value: f"{fact.when:%H:%M}",
-    "date": lambda fact, value: f"{fact.when.year}년 {fact.when.month}월 {fact.when.day}일",
+    "ratio": lambda fact: f"{_tenths(fact.value)}배",
+    "hours": lambda fact: f"{_tenths(fact.value)}시간",
+    "minutes": lambda fact: f"{_tenths(fact.value)}분",
+    "rank": lambda fact: f"{int(fact.value)}위",
+    "time": lambda fact: f"{fact.when:%H:%M}",
+    "date": lambda fact: f"{fact.when.year}년 {fact.when.month}월 {fact.when.day}일",
 }
 _WRITERS: Final[Mapping[str, Mapping[str, Writer]]] = {"en": _ENGLISH, "ko": _KOREAN}
