@@ -104,8 +104,6 @@ def headers(chain: Chain, letter: DeadLetter) -> list[tuple[str, bytes | None]]:
         "length": str(len(record.value)).encode(),
         "sha256": hashlib.sha256(record.value).hexdigest().encode(),
     }
-    if (
-        record.kind == connection.OVERSIZED
-    ):  # the producer measured the whole frame; here is only its beginning
+    if record.kind == connection.OVERSIZED:  # the producer measured the whole frame; here is only its beginning
         ours.update({n: v for n, v in record.headers if n in ("length", "sha256")})
     return [*ours.items(), *((n, v) for n, v in record.headers if n not in ours)]

@@ -54,13 +54,9 @@ class KafkaLog:
     def watermarks(self, topic: str, partition: int) -> tuple[int, int]:
         """See the interface."""
         try:
-            low, high = self._consumer.get_watermark_offsets(
-                TopicPartition(topic, partition), timeout=_TIMEOUT_S
-            )
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
         except KafkaException as error:
-            raise LogUnavailableError(
-                f"{topic}/{partition}: the broker does not say its offsets: {error}"
-            ) from error
+            raise LogUnavailableError(f"{topic}/{partition}: the broker does not say its offsets: {error}") from error
         return int(low), int(high)
 
     def record_at(self, topic: str, partition: int, offset: int) -> Record | None:
@@ -72,9 +68,7 @@ class KafkaLog:
             self._consumer.assign([TopicPartition(topic, partition, offset)])
             found = self._first(topic, partition)
         except KafkaException as error:
-            raise LogUnavailableError(
-                f"{topic}/{partition}: offset {offset} can't be read: {error}"
-            ) from error
+            raise LogUnavailableError(f"{topic}/{partition}: offset {offset} can't be read: {error}") from error
         finally:
             self._consumer.unassign()
         return found if found.offset == offset else None
@@ -89,6 +83,4 @@ class KafkaLog:
             message = self._consumer.poll(0.5)
             if message is not None and message.error() is None and message.topic() == topic:
                 return records.from_message(message)
-        raise LogUnavailableError(
-            f"{topic}/{partition}: the broker did not serve a record within {_TIMEOUT_S:.0f} s"
-        )
+        raise LogUnavailableError(f"{topic}/{partition}: the broker did not serve a record within {_TIMEOUT_S:.0f} s")

@@ -41,10 +41,10 @@ class BrokerError(Exception):
 
 
 class Sink:
-    """One worker. Its group's workers share out ``topics`` (all of the configured exchanges when left out), unless
-    ``places`` names the partitions to write.
+    """One worker.
 
-    ``after_upload`` is called with an object's path between its upload and the commit.
+    The workers of a group share out ``topics`` (all of the configured exchanges when left out), unless ``places``
+    names the partitions that this one writes. ``after_upload`` is called with an object's path between its upload and the commit.
     """
 
     def __init__(
@@ -182,9 +182,7 @@ class Sink:
 
     def _begin(self) -> None:
         if self._places:
-            partitions = [
-                TopicPartition(topic, partition, OFFSET_BEGINNING) for topic, partition in self._places
-            ]
+            partitions = [TopicPartition(topic, partition, OFFSET_BEGINNING) for topic, partition in self._places]
             self._consumer.assign(partitions)
             self._await_opening(partitions)
             return
@@ -195,9 +193,7 @@ class Sink:
     def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         if not partitions:
             return
-        consumer.incremental_assign(
-            [TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in partitions]
-        )
+        consumer.incremental_assign([TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in partitions])
         self._await_opening(partitions)
 
     def _await_opening(self, partitions: list[TopicPartition]) -> None:
@@ -215,9 +211,7 @@ class Sink:
             self._closed.pop((p.topic, p.partition), None)
             writer = self._writers.pop((p.topic, p.partition), None)
             dropped += writer.drop() if writer else 0
-        _log.info(
-            "revoked", partitions=[f"{p.topic}/{p.partition}" for p in partitions], offsets_dropped=dropped
-        )
+        _log.info("revoked", partitions=[f"{p.topic}/{p.partition}" for p in partitions], offsets_dropped=dropped)
 
     def _open_assigned(self) -> None:
         opened = []
@@ -278,9 +272,7 @@ class Sink:
             try:
                 self._flush(writer)
             except LATER as error:
-                _log.error(
-                    "not drained", chain=str(writer.chain), offsets=len(writer.buffer), reason=str(error)
-                )
+                _log.error("not drained", chain=str(writer.chain), offsets=len(writer.buffer), reason=str(error))
         self._say("sink ends")
         deadline.cancel()
 
@@ -330,9 +322,7 @@ def _reported_cluster(consumer: Any, settings: Settings) -> str | None:
         return str(consumer.list_topics(timeout=_BROKER_S).cluster_id or "") or None
     except KafkaException as error:
         servers = settings.kafka.bootstrap_servers
-        raise BrokerError(
-            f"no broker answers at {servers}: see TIDEMARK_KAFKA__BOOTSTRAP_SERVERS ({error})"
-        ) from error
+        raise BrokerError(f"no broker answers at {servers}: see TIDEMARK_KAFKA__BOOTSTRAP_SERVERS ({error})") from error
 
 
 def _report(error: Any) -> None:

@@ -106,9 +106,7 @@ class PartitionWriter:
         links = self._list(0)
         report = chains.walk((link.start, link.end) for link in links)
         if not report.whole:
-            _log.error(
-                "chain is not whole", chain=str(self.chain), holes=report.holes, overlaps=report.overlaps
-            )
+            _log.error("chain is not whole", chain=str(self.chain), holes=report.holes, overlaps=report.overlaps)
         low, high = self._around.log.watermarks(self.chain.topic, self.chain.partition)
         if links:
             last = max(links, key=lambda link: link.end)

@@ -16,6 +16,7 @@ import threading
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -44,6 +45,7 @@ class Fault:
 class _Object:
     data: bytes
     generation: int
+    created: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
 
     def resource(self, bucket: str, name: str) -> dict[str, Any]:
         return {
@@ -53,6 +55,7 @@ class _Object:
             "generation": str(self.generation),
             "metageneration": "1",
             "size": str(len(self.data)),
+            "timeCreated": self.created,
             "crc32c": _crc32c(self.data),
             "md5Hash": base64.b64encode(hashlib.md5(self.data, usedforsecurity=False).digest()).decode(),
         }
@@ -94,9 +97,7 @@ class _State:
                     return fault
         return None
 
-    def create(
-        self, bucket: str, name: str, data: bytes, query: dict[str, str], crc32c: str
-    ) -> dict[str, Any]:
+    def create(self, bucket: str, name: str, data: bytes, query: dict[str, str], crc32c: str) -> dict[str, Any]:
         if crc32c and crc32c != _crc32c(data):
             raise _RefusedError(400, f"Provided CRC32C {crc32c} doesn't match calculated CRC32C {_crc32c(data)}.")
         with self.lock:
@@ -244,9 +245,7 @@ class _Handler(BaseHTTPRequestHandler):
             case "multipart":
                 metadata, data = _parts(self.headers["Content-Type"], body)
                 name = metadata.get("name") or self.query["name"]
-                return self._json(
-                    self.state.create(bucket, name, data, self.query, metadata.get("crc32c", ""))
-                )
+                return self._json(self.state.create(bucket, name, data, self.query, metadata.get("crc32c", "")))
             case "media":
                 return self._json(self.state.create(bucket, self.query["name"], body, self.query, ""))
             case "resumable":
@@ -265,9 +264,7 @@ class _Handler(BaseHTTPRequestHandler):
         session = self.state.sessions.get(self.query.get("upload_id", ""))
         if session is None:
             raise _RefusedError(404, "no such upload")
-        asked = re.fullmatch(
-            r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", self.headers.get("Content-Range") or "bytes */*"
-        )
+        asked = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", self.headers.get("Content-Range") or "bytes */*")
         assert asked is not None
         if asked[1] is not None and int(asked[1]) == len(session.data):
             session.data += body

@@ -149,9 +149,7 @@ def resume(objects: Iterable[Span], *, start: int = 0) -> Resume:
     return Resume(start if report.end is None else report.end + 1)
 
 
-def list_chain(
-    store: ObjectStore, chain: Chain, *, start: int = 0, cache: FooterCache | None = None
-) -> list[Link]:
+def list_chain(store: ObjectStore, chain: Chain, *, start: int = 0, cache: FooterCache | None = None) -> list[Link]:
     """The objects of ``chain`` that begin at offset ``start`` or later, in order, each with its footer.
 
     Raises:
@@ -217,13 +215,6 @@ def cluster_name(configured: str, reported: str | None) -> str:
 
 def _link(chain: Chain, path: str, footer: Footer) -> Link:
     named = naming.parse_chain_object(path)
-    if (
-        named is None
-        or named.start != footer.start
-        or footer.end < footer.start
-        or footer.topic != chain.topic
-    ):
-        raise CorruptObjectError(
-            f"{path}: its footer speaks of {footer.topic} {footer.start} to {footer.end}"
-        )
+    if named is None or named.start != footer.start or footer.end < footer.start or footer.topic != chain.topic:
+        raise CorruptObjectError(f"{path}: its footer speaks of {footer.topic} {footer.start} to {footer.end}")
     return Link(path, footer)

@@ -7,7 +7,9 @@ lake's. Doesn't: credentials (Application Default Credentials find them; an emul
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
+from datetime import datetime
 
 import requests
 from google.api_core import exceptions as api
@@ -29,7 +31,7 @@ from tidemark.lake.store import (
 
 _TIMEOUT_S = 30.0
 _RETRY_FOR_S = 60.0
-_LISTED_FIELDS = "items(name,size,generation),nextPageToken"
+_LISTED_FIELDS = "items(name,size,generation,timeCreated),nextPageToken"
 _AGAIN_LATER = (
     api.ServerError,
     api.TooManyRequests,
@@ -49,9 +51,7 @@ class GcsStore:
     keeps trying. The library retries reads, and uploads because they carry a precondition.
     """
 
-    def __init__(
-        self, bucket: str, prefix: str = "", *, endpoint: str = "", retry_for_s: float = _RETRY_FOR_S
-    ) -> None:
+    def __init__(self, bucket: str, prefix: str = "", *, endpoint: str = "", retry_for_s: float = _RETRY_FOR_S) -> None:
         self._prefix = f"{prefix}/" if prefix else ""
         self._retry: Retry = DEFAULT_RETRY.with_timeout(retry_for_s)
         with _as_store_error(f"gs://{bucket}"):
@@ -106,7 +106,7 @@ class GcsStore:
             for blob in pages:
                 path = blob.name.removeprefix(self._prefix)
                 if path > start_after:  # Google's start offset is inclusive
-                    yield Listed(path, int(blob.size), str(blob.generation))
+                    yield Listed(path, int(blob.size), str(blob.generation), _unix(blob.time_created))
 
     def exists(self, path: str) -> bool:
         """See the interface."""
@@ -145,13 +145,15 @@ class _BeyondEndError(StoreError):
     """The range begins behind the object's end."""
 
 
+def _unix(at: datetime | None) -> float:
+    return math.inf if at is None else at.timestamp()
+
+
 def _client(endpoint: str) -> storage.Client:
     if not endpoint:
         return storage.Client()
     anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]
-    return storage.Client(
-        project="emulator", credentials=anonymous, client_options={"api_endpoint": endpoint}
-    )
+    return storage.Client(project="emulator", credentials=anonymous, client_options={"api_endpoint": endpoint})
 
 
 @contextlib.contextmanager
@@ -165,6 +167,4 @@ def _as_store_error(path: str) -> Iterator[None]:
     except _AGAIN_LATER as error:
         raise StoreUnavailableError(f"Google Cloud Storage did not serve {path}: {error}") from error
     except api.GoogleAPICallError as error:
-        raise StoreError(
-            f"Google Cloud Storage refused {path}: {error.message}; check the role's rights"
-        ) from error
+        raise StoreError(f"Google Cloud Storage refused {path}: {error.message}; check the role's rights") from error

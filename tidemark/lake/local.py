@@ -120,9 +120,7 @@ class LocalStore:
             entries = list(os.scandir(self.root / folder))
         except (FileNotFoundError, NotADirectoryError):
             return
-        named = [
-            (f"{folder}{e.name}{'/' if e.is_dir() else ''}", e) for e in entries if not e.name.startswith(".")
-        ]
+        named = [(f"{folder}{e.name}{'/' if e.is_dir() else ''}", e) for e in entries if not e.name.startswith(".")]
         for path, entry in sorted(named, key=lambda n: n[0].encode()):
             if path.endswith("/"):
                 if _may_hold(path, prefix, start_after):
@@ -146,7 +144,7 @@ def _may_hold(folder: str, prefix: str, start_after: str) -> bool:
 
 
 def _listed(path: str, status: os.stat_result) -> Listed:
-    return Listed(path, status.st_size, f"{status.st_ino}-{status.st_mtime_ns}")
+    return Listed(path, status.st_size, f"{status.st_ino}-{status.st_mtime_ns}", status.st_mtime)
 
 
 def _write_durably(path: Path, data: bytes) -> None:

@@ -110,7 +110,7 @@ def to_batch(contract: Contract, rows: Sequence[Row]) -> pa.RecordBatch:
     Raises:
         One of VALUE_ERRORS: a value does not fit its column (more than 20 digits before the point or 18 behind it).
     """
-    schema = _schema(contract.dataset)
+    schema = schema_of(contract.dataset)
     unknown = {name for row in rows for name in row.keys() - _names(contract.dataset)}
     if unknown:
         raise ValueError(f"{contract.dataset} has no column {', '.join(sorted(unknown))}")
@@ -124,7 +124,7 @@ def encode(contract: Contract, batches: Iterable[pa.RecordBatch], footer: Footer
     Raises:
         ValueError: the footer counts other rows than there are.
     """
-    schema = _schema(contract.dataset)
+    schema = schema_of(contract.dataset)
     table = pa.Table.from_batches(batches, schema=schema)
     if table.num_rows != footer.rows:
         raise ValueError(f"the footer counts {footer.rows} rows, there are {table.num_rows}")
@@ -174,11 +174,9 @@ def read(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
 
 def conform(table: pa.Table, contract: Contract) -> pa.Table:
     """The table with exactly the contract's columns; those that an older writer didn't know are null."""
-    schema = _schema(contract.dataset)
+    schema = schema_of(contract.dataset)
     have = set(table.column_names)
-    columns = [
-        table[c.name].cast(c.type) if c.name in have else pa.nulls(table.num_rows, c.type) for c in schema
-    ]
+    columns = [table[c.name].cast(c.type) if c.name in have else pa.nulls(table.num_rows, c.type) for c in schema]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
@@ -210,16 +208,15 @@ def read_footer(store: ObjectStore, path: str) -> Footer:
     try:
         return footer_of(tail)
     except CorruptObjectError as error:
-        raise CorruptObjectError(
-            f"{path} is not an object that Tidemark wrote: {error}; move it away"
-        ) from error
+        raise CorruptObjectError(f"{path} is not an object that Tidemark wrote: {error}; move it away") from error
 
 
 @cache
-def _schema(dataset: str) -> pa.Schema:
+def schema_of(dataset: str) -> pa.Schema:
+    """The lake's schema of a dataset."""
     return arrow_schema(CONTRACTS[dataset])
 
 
 @cache
 def _names(dataset: str) -> frozenset[str]:
-    return frozenset(_schema(dataset).names)
+    return frozenset(schema_of(dataset).names)

@@ -7,6 +7,7 @@ Lives here: the interface, what it returns and raises, and ``open_store``. Doesn
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -31,11 +32,15 @@ class ObjectMissingError(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One object of a listing. ``version`` changes when an object is deleted and written anew."""
+    """One object of a listing. ``version`` changes when an object is deleted and written anew.
+
+    ``written_at`` is when the store got it, Unix seconds by the store's clock; unknown is the far future.
+    """
 
     path: str
     size: int
     version: str
+    written_at: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

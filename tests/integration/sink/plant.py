@@ -78,17 +78,13 @@ class Plant:
         new += [] if again else [NewTopic(naming.dead_letter_topic(topic), 1, 1)]
         for future in self.admin.create_topics(new).values():
             future.result(20)
-        until(
-            lambda: len(self.admin.list_topics(topic, timeout=5).topics[topic].partitions) == partitions, 10
-        )
+        until(lambda: len(self.admin.list_topics(topic, timeout=5).topics[topic].partitions) == partitions, 10)
         return topic
 
     def send(self, topic: str, frames: Sequence[Frame], partition: int = 0, key: bytes = b"KRW-BTC") -> None:
         for value, named in frames:
             at = int(named.get("received_ns", b"0")) // 10**6 or START_NS // 10**6
-            self.producer.produce(
-                topic, value, key, partition=partition, timestamp=at, headers=list(named.items())
-            )
+            self.producer.produce(topic, value, key, partition=partition, timestamp=at, headers=list(named.items()))
         assert self.producer.flush(30) == 0
 
     def settings(self, epoch: int = 0, **sink: Any) -> Settings:
@@ -105,9 +101,7 @@ class Plant:
         )
 
     @contextmanager
-    def sink(
-        self, *topics: str, places: Sequence[tuple[str, int]] = (), epoch: int = 0, **sink: Any
-    ) -> Iterator[Sink]:
+    def sink(self, *topics: str, places: Sequence[tuple[str, int]] = (), epoch: int = 0, **sink: Any) -> Iterator[Sink]:
         """A sink in a thread of this process; drained at the end, its failure raised here."""
         worker = Sink(self.settings(epoch, **sink), topics=topics, places=places)
         failed: list[BaseException] = []
@@ -135,8 +129,8 @@ class Plant:
         """A sink in a process of its own, which kills itself between the upload number ``kill_at`` and its commit."""
         settings = self.settings(**sink)
         order = {
-            "kafka": settings.kafka.model_dump(), "lake": settings.lake.model_dump(), "sink": settings.sink.model_dump(),
-            "topics": topics, "places": places, "kill_at": kill_at,
+            "kafka": settings.kafka.model_dump(), "lake": settings.lake.model_dump(),
+            "sink": settings.sink.model_dump(), "topics": topics, "places": places, "kill_at": kill_at,
         }  # fmt: skip
         with (self.folder / "sink.log").open("ab") as log:
             return subprocess.Popen(

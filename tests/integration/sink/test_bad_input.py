@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
 
 from tests.integration.sink.plant import HOUR_NS, START_NS, Plant, headers, trades, until
 from tidemark.exchanges.connection import ConnectionRecord
+from tidemark.lake.parquet import Footer
+from tidemark.settings import PROJECT_ROOT
 
 
 def test_garbage_is_dead_with_its_reason_and_the_rest_flows(plant: Plant) -> None:
@@ -45,15 +52,13 @@ def test_garbage_is_dead_with_its_reason_and_the_rest_flows(plant: Plant) -> Non
     }  # fmt: skip
 
 
-def _frames(footers) -> int:  # type: ignore[no-untyped-def]
+def _frames(footers: list[Footer]) -> int:
     return sum(s.count for f in footers for s in f.frames)
 
 
 def test_the_system_topic(plant: Plant) -> None:
     """Connections become rows, status is ignored, an error and a giant are dead."""
     topic = plant.make_topic("system")
-    from datetime import UTC, datetime
-
     at = datetime(2026, 4, 13, tzinfo=UTC)
     opened = ConnectionRecord(
         exchange="upbit", connection="c1", worker="p", opened_at=at, subscription={"trade": ["KRW-BTC"]}
@@ -68,12 +73,14 @@ def test_the_system_topic(plant: Plant) -> None:
         reason="server closed",
     )
     giant = b"x" * 5_000_000
+    giant_hash = hashlib.sha256(giant).hexdigest()
+    oversized = {"kind": b"oversized", "length": b"5000000", "sha256": giant_hash.encode()}
     ours = {"received_ns": b"%d" % START_NS, "connection": b"c1"}
     frames = [
         (opened.encode(), {**ours, "kind": b"open"}),
         (b'{"status":"UP"}', headers(1)),
         (b'{"error":{"name":"NO_CODES","message":"no codes"}}', headers(2)),
-        (giant[: 64 * 1024], {**headers(3), "kind": b"oversized", "length": b"5000000", "sha256": hashlib.sha256(giant).hexdigest().encode()}),
+        (giant[: 64 * 1024], {**headers(3), **oversized}),
         (closed.encode(), {**ours, "kind": b"close"}),
         (b"{}", {**ours, "kind": b"surprise"}),
     ]  # fmt: skip
@@ -92,14 +99,12 @@ def test_the_system_topic(plant: Plant) -> None:
         sum(f.dead for f in footers),
         sum(f.ignored for f in footers),
     ) == (2, 3, 1)
-    assert [(s.connection, s.count, s.min, s.max, s.sum) for f in footers for s in f.frames] == [
-        ("c1", 3, 1, 3, 6)
-    ]
+    assert [(s.connection, s.count, s.min, s.max, s.sum) for f in footers for s in f.frames] == [("c1", 3, 1, 3, 6)]
     letters = {int(h["offset"]): (value, h) for value, h in plant.dead_letters(topic)}
     assert set(letters) == {2, 3, 5}
     value, named = letters[3]
     assert value == giant[: 64 * 1024]
-    assert (named["length"], named["sha256"]) == ("5000000", hashlib.sha256(giant).hexdigest())
+    assert (named["length"], named["sha256"]) == ("5000000", giant_hash)
 
 
 def test_nothing_but_dead_letters_still_advances_the_chain(plant: Plant) -> None:
@@ -147,14 +152,8 @@ def test_large_records_are_bounded_by_bytes(plant: Plant) -> None:
     assert len(json.loads(plant.rows(topic)[0]["extra"])["pad"]) == 50_000
 
 
-def test_the_module_runs_on_the_in_memory_broker(memory_bootstrap: str, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_the_module_runs_on_the_in_memory_broker(memory_bootstrap: str, tmp_path: Path) -> None:
     """``python -m streaming.consumer`` with its settings from the environment, all topics, ended by SIGTERM."""
-    import os
-    import subprocess
-    import sys
-
-    from tidemark.settings import PROJECT_ROOT
-
     plant = Plant(memory_bootstrap, tmp_path)
     topic = "raw.upbit.trade.v1"
     plant.send(topic, trades(0, 300))

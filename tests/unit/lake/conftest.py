@@ -45,9 +45,7 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
 @pytest.fixture(scope="session")
 def fake_gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """fsouza/fake-gcs-server with the bucket ``lake``, where it is on the PATH or in ~/go/bin."""
-    program = shutil.which("fake-gcs-server") or shutil.which(
-        "fake-gcs-server", path=str(Path.home() / "go" / "bin")
-    )
+    program = shutil.which("fake-gcs-server") or shutil.which("fake-gcs-server", path=str(Path.home() / "go" / "bin"))
     if program is None:
         pytest.skip("fake-gcs-server is not installed")
     port = process.free_port()
@@ -62,7 +60,10 @@ def fake_gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.terminate()
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _quiet() -> None:
+@pytest.fixture(autouse=True, scope="module")
+def _quiet() -> Iterator[None]:
     """Random runs write thousands of log lines that nobody reads."""
+    before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**before)

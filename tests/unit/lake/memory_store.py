@@ -22,16 +22,13 @@ class MemoryStore:
         return True
 
     def get(self, path: str) -> bytes:
-        try:
-            return self.objects[path][0]
-        except KeyError:
-            raise ObjectMissingError(f"the lake has no object {path}") from None
+        return self._data(path)
 
     def get_range(self, path: str, start: int, length: int) -> bytes:
-        return self.get(path)[start : start + length]
+        return self._data(path)[start : start + length]
 
     def get_tail(self, path: str, length: int) -> bytes:
-        return self.get(path)[-length:]
+        return self._data(path)[-length:]
 
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[Listed]:
         for path, (data, version) in sorted(self.objects.items()):
@@ -42,8 +39,14 @@ class MemoryStore:
         return path in self.objects
 
     def stat(self, path: str) -> Stat:
-        data = self.get(path)
+        data = self._data(path)
         return Stat(path, len(data), self.objects[path][1], crc32c(data))
 
     def delete(self, path: str) -> None:
         self.objects.pop(path, None)
+
+    def _data(self, path: str) -> bytes:
+        try:
+            return self.objects[path][0]
+        except KeyError:
+            raise ObjectMissingError(f"the lake has no object {path}") from None

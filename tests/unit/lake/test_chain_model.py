@@ -43,9 +43,7 @@ class Log:
 
     def append(self, kind: str, hour: int) -> None:
         offset = len(self.all)
-        value = {ROW: connection_record(offset), DEAD: b"garbage %d" % offset, IGNORED: b'{"status":"UP"}'}[
-            kind
-        ]
+        value = {ROW: connection_record(offset), DEAD: b"garbage %d" % offset, IGNORED: b'{"status":"UP"}'}[kind]
         headers = [
             ("received_ns", b"%d" % (hour * HOUR_NS + offset + 1)),
             ("connection", b"c"),
@@ -268,7 +266,7 @@ def connection_record(number: int) -> bytes:
 
 TestLakeProtocol = LakeProtocol.TestCase
 TestLakeProtocol.settings = settings(
-    max_examples=60,
+    max_examples=40,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -131,9 +131,7 @@ def test_a_url_opens_its_store(tmp_path: Path, gcs: GcsDouble) -> None:
     assert gcs.object("bucket", "pre/fix/a") == b"1"
 
 
-def test_a_local_write_is_on_disk_before_it_is_visible(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_local_write_is_on_disk_before_it_is_visible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The order of system calls: the content is synced before the link, every folder that changed after it."""
     calls: list[str] = []
     names: dict[int, str] = {}
@@ -145,9 +143,7 @@ def test_a_local_write_is_on_disk_before_it_is_visible(
         return descriptor
 
     monkeypatch.setattr(os, "open", note_open)
-    monkeypatch.setattr(
-        os, "fsync", lambda d: (calls.append(f"sync {names.pop(d, 'content')}"), real_sync(d))[1]
-    )
+    monkeypatch.setattr(os, "fsync", lambda d: (calls.append(f"sync {names.pop(d, 'content')}"), real_sync(d))[1])
     monkeypatch.setattr(os, "link", lambda a, b: (calls.append("link"), real_link(a, b))[1])
     LocalStore(tmp_path / "lake").put_new("x/y/z", b"1")
     assert calls == ["sync content", "sync folder lake/x", "sync folder lake", "link", "sync folder lake/x/y"]
@@ -216,9 +212,7 @@ def test_a_listing_spans_pages_and_survives_faults(gcs: GcsDouble) -> None:
     for number in range(1_005):
         gcs._state.create("lake", f"p/{number:05d}", b"", {}, "")
     gcs.plant(Fault("status", "GET", "pageToken", 503), Fault("reset", "GET", "prefix"))
-    assert [o.path for o in store.list("p/", start_after="p/00002")] == [
-        f"p/{n:05d}" for n in range(3, 1_005)
-    ]
+    assert [o.path for o in store.list("p/", start_after="p/00002")] == [f"p/{n:05d}" for n in range(3, 1_005)]
     assert gcs.unspent == []
 
 
