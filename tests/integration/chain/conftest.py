@@ -23,7 +23,15 @@ from pydantic import SecretStr
 from tidemark.jobs import fetch_markets, load, migrate
 from tidemark.local import children, dbt, process
 from tidemark.local.kafka import KafkaServer
-from tidemark.settings import PROJECT_ROOT, ExchangeSettings, KafkaSettings, LakeSettings, Settings, SinkSettings, WarehouseSettings
+from tidemark.settings import (
+    PROJECT_ROOT,
+    ExchangeSettings,
+    KafkaSettings,
+    LakeSettings,
+    Settings,
+    SinkSettings,
+    WarehouseSettings,
+)
 
 PATIENCE_S = 90.0
 

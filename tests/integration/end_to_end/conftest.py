@@ -1,0 +1,128 @@
+"""The whole platform by its two commands, in a state directory and on ports of the test's own.
+
+Lives here: starting and stopping it, and asking its parts. Doesn't: what is expected (the tests beside it).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.integration.alerts.doubles import FakeSlack
+from tidemark.local import children, process
+from tidemark.local.layout import Layout
+from tidemark.settings import PROJECT_ROOT, LocalSettings, Settings
+
+UP_S = 900
+
+
+@dataclass
+class Platform:
+    """One platform. ``settings`` are what its processes were told."""
+
+    state: Path
+    env: dict[str, str]
+    local: LocalSettings
+    memory: bool
+
+    def tidemark(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command as a user does; its output is printed, so that a failing test shows it."""
+        done = subprocess.run(
+            [sys.executable, "-m", "tidemark.cli", *arguments],
+            cwd=PROJECT_ROOT,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=UP_S,
+            check=False,
+        )
+        print(done.stdout[-6000:], done.stderr[-3000:])
+        return done
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(Settings(local=self.local))
+
+    @property
+    def settings(self) -> Settings:
+        return children.local_settings(self.layout, self.memory)
+
+    def rows(self, query: str | sql.Composed, *parameters: Any, user: str = "") -> list[tuple[Any, ...]]:
+        url = self.layout.postgres.url(user=user) if user else self.layout.postgres.url()
+        with psycopg.connect(url, autocommit=True) as connection:
+            return connection.execute(query, parameters).fetchall()  # type: ignore[arg-type]
+
+    def oracle(self, question: str) -> Any:
+        """The simulator's own account of what it sent; its decimals are text."""
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.local.simulator_port}/_sim/{question}", timeout=60
+        ) as answer:
+            return json.load(answer, parse_float=Decimal)
+
+    def exchange(self, question: str) -> Any:
+        """What the simulated exchange answers over REST."""
+        url = f"http://127.0.0.1:{self.local.simulator_port}/v1/{question}"
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            return json.load(answer, parse_float=Decimal)
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process that knows of this platform's state directory."""
+        found = []
+        for one in psutil.process_iter():
+            try:
+                known = " ".join(one.cmdline()) + " ".join(one.environ().values()) + one.cwd()
+            except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+                continue
+            if str(self.state) in known and one.pid != psutil.Process().pid:
+                found.append(one)
+        return found
+
+
+def platform(state: Path, slack: FakeSlack, *, memory: bool, trades_per_day: int) -> Iterator[Platform]:
+    """A platform that is not started yet; stopped at the end whatever happened."""
+    names = ("airflow", "pages", "kafka", "postgres", "valkey", "simulator")
+    ports = {f"{name}_port": process.free_port() for name in names}
+    local = LocalSettings(
+        state_dir=state, broker="memory" if memory else "auto", trades_per_day=trades_per_day, **ports
+    )
+    settings = {f"TIDEMARK_LOCAL__{name}".upper(): str(getattr(local, name)) for name in LocalSettings.model_fields}
+    settings |= {
+        "TIDEMARK_SLACK__BASE_URL": slack.url,
+        "TIDEMARK_SLACK__TOKEN": "xoxb-test",
+        "TIDEMARK_SLACK__CHANNEL": "C0TIDEMARK",
+    }
+    one = Platform(state, process.environment(settings), local, memory)
+    try:
+        yield one
+    finally:
+        one.tidemark("down")
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state directory; the jars of the project's cache are used again where they are."""
+    state = tmp_path_factory.mktemp("state")
+    cache = PROJECT_ROOT / ".tidemark" / "cache"
+    if cache.is_dir():
+        (state / "cache").symlink_to(cache)
+    return state
+
+
+@pytest.fixture(scope="module")
+def slack() -> Iterator[FakeSlack]:
+    """A Slack that nobody else posts to."""
+    double = FakeSlack()
+    with double.running():
+        yield double

@@ -1,0 +1,38 @@
+"""`BROKER=memory make up`: the same promises without Java, on a smaller day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.integration.alerts.doubles import FakeSlack
+from tests.integration.end_to_end.conftest import Platform, platform
+from tidemark.local.day import yesterday
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
+
+
+@pytest.fixture(scope="module")
+def up(state: Path, slack: FakeSlack) -> Iterator[Platform]:
+    yield from platform(state, slack, memory=True, trades_per_day=15_000)
+
+
+def test_the_day_is_complete_on_the_in_memory_broker(up: Platform) -> None:
+    done = up.tidemark("up")
+    assert done.returncode == 0
+    assert "nothing survives a stop" in done.stdout
+    day = yesterday(datetime.now(UTC))
+    begin_ms, end_ms = (day.begin.timestamp() * 1000, day.end.timestamp() * 1000)
+    sent = {
+        code: sum(begin_ms <= t["ms"] < end_ms for t in up.oracle(f"trades?market={code}"))
+        for code in up.oracle("summary")
+    }
+    query = "select code, count(*) from silver.trade where event_at >= %s and event_at < %s group by 1"
+    silver = dict(up.rows(query, day.begin, day.end))
+    assert silver == {code: count for code, count in sent.items() if count}
+    assert up.rows("select * from ops.completeness where status = 'red'") == []
+    assert up.tidemark("down").returncode == 0
+    assert up.processes() == []

@@ -1,0 +1,174 @@
+"""`make up` on a machine of its own: what the simulator sent is what lies in the marts, the report is posted once, a
+hole shows, and nothing is left running."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import psycopg
+import pytest
+
+from tests.integration.alerts.doubles import FakeSlack
+from tests.integration.end_to_end.conftest import Platform, platform
+from tidemark.jobs import completeness
+from tidemark.lake.store import open_store
+from tidemark.local.day import Day, yesterday
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
+
+LAYERS = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "1d": 1440}
+COLUMNS = ("open", "high", "low", "close", "volume_base", "volume_quote")
+CANDLE = ("open", "high", "low", "close", "volume", "value")
+SERVED = (
+    "opening_price",
+    "high_price",
+    "low_price",
+    "trade_price",
+    "candle_acc_trade_volume",
+    "candle_acc_trade_price",
+)
+#: One figure for all bars of the day: changes when any bar does.
+DIGEST = "select md5(string_agg(b::text, '' order by market, bucket_at)) from gold.ohlcv_1m b where bucket_at >= %s and bucket_at < %s"
+
+
+@pytest.fixture(scope="module")
+def up(state: Path, slack: FakeSlack) -> Iterator[Platform]:
+    for one in platform(state, slack, memory=False, trades_per_day=60_000):
+        assert one.tidemark("up").returncode == 0
+        yield one
+
+
+@pytest.fixture(scope="module")
+def day() -> Day:
+    return yesterday(datetime.now(UTC))
+
+
+def test_every_trade_sent_is_in_silver_once(up: Platform, day: Day) -> None:
+    begin_ms, end_ms = (int(at.timestamp() * 1000) for at in (day.begin, day.end))
+    markets = up.oracle("summary")
+    assert len(markets) >= 20
+    for code in markets:
+        sent = {
+            (t["id"], Decimal(t["price"]), Decimal(t["size"]), t["side"], t["ms"])
+            for t in up.oracle(f"trades?market={code}")
+            if begin_ms <= t["ms"] < end_ms
+        }
+        silver = up.rows(
+            """select trade_id, price, size, side, (extract(epoch from event_at) * 1000)::bigint
+            from silver.trade where code = %s and event_at >= %s and event_at < %s""",
+            code,
+            day.begin,
+            day.end,
+        )
+        assert len(silver) == len(sent), code
+        assert set(silver) == sent, code
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_bar_is_the_exchanges_own_candle(up: Platform, day: Day, layer: str) -> None:
+    """Of the day's trades the oracle knows what it sent; a bar that reaches out of the day may hold fetched ones too."""
+    span = timedelta(minutes=LAYERS[layer])
+    compared = 0
+    for code in up.oracle("summary"):
+        oracle = {
+            datetime.fromtimestamp(c["start"] / 1000, UTC): tuple(Decimal(c[name]) for name in CANDLE)
+            for c in up.oracle(f"candles?market={code}&unit={LAYERS[layer]}")
+        }
+        query = psycopg.sql.SQL("select bucket_at, {} from {} where market = %s").format(
+            psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, COLUMNS)),
+            psycopg.sql.Identifier("gold", f"ohlcv_{layer}"),
+        )
+        bars = {row[0]: row[1:] for row in up.rows(query, "-".join(reversed(code.split("-"))))}
+        inside = {at for at in oracle.keys() | bars.keys() if day.begin <= at and at + span <= day.end}
+        for at in inside:
+            assert bars[at] == oracle[at], (code, at)
+        compared += len(inside)
+    assert compared > 0 or layer == "1d", "a KST day holds no whole UTC day"
+
+
+def test_the_daily_bar_is_the_exchanges_own(up: Platform, day: Day) -> None:
+    """A UTC day that was sent whole, or of which the rest was fetched; else the bar is what was sent of it."""
+    at = datetime(day.end.year, day.end.month, day.end.day, tzinfo=UTC) - timedelta(days=1)
+    for code in up.oracle("summary"):
+        sent = [c for c in up.oracle(f"candles?market={code}&unit=1440") if c["start"] == at.timestamp() * 1000]
+        served = up.exchange(f"candles/days?market={code}&to={at + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}&count=1")
+        (bar,) = up.rows(
+            "select open, high, low, close, volume_base, volume_quote from gold.ohlcv_1d where market = %s and bucket_at = %s",
+            "-".join(reversed(code.split("-"))),
+            at,
+        )
+        of_exchange = [tuple(Decimal(c[name]) for name in SERVED) for c in served]
+        assert bar in [tuple(Decimal(c[name]) for name in CANDLE) for c in sent] + of_exchange, code
+
+
+def test_identities_are_computed_and_green(up: Platform, day: Day) -> None:
+    found = dict(up.rows("select identity, count(*) from ops.completeness group by 1"))
+    assert set(found) >= {0, 1, 2, 3, 4}
+    assert up.rows("select * from ops.completeness where status = 'red'") == []
+    hours = up.rows(
+        "select count(distinct hour_at) from ops.completeness where identity = 3 and dataset = 'trade' "
+        "and status = 'green' and hour_at >= %s and hour_at < %s",
+        day.begin,
+        day.end,
+    )
+    assert hours == [(24,)]
+
+
+def test_the_report_is_posted_once(up: Platform, slack: FakeSlack, day: Day) -> None:
+    keys = slack.keys()
+    assert keys
+    assert len(keys) == len(set(keys))
+    assert all(str(day.date) in key for key in keys)
+
+
+def test_readers_may_read_gold_and_nothing_else(up: Platform) -> None:
+    assert len(up.rows("select * from gold.ohlcv_1h limit 5", user="tidemark_gold_ro")) == 5
+    for forbidden in ("delete from gold.ohlcv_1h", "select * from silver.trade limit 1", "create table gold.x (y int)"):
+        with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction)):
+            up.rows(forbidden, user="tidemark_gold_ro")  # type: ignore[arg-type]
+
+
+def test_planted_anomalies_of_size_are_found(up: Platform, day: Day) -> None:
+    planted = up.oracle(f"anomalies?from={day.begin:%Y-%m-%dT%H:%M:%SZ}&to={day.end:%Y-%m-%dT%H:%M:%SZ}")["anomalies"]
+    assert planted
+    found = up.rows(
+        "select count(*) from gold.price_anomaly_1m where bucket_at >= %s and bucket_at < %s", day.begin, day.end
+    )
+    assert found[0][0] > 0
+
+
+def test_a_deleted_object_turns_the_chain_red_and_a_deleted_row_the_counts(up: Platform) -> None:
+    store = open_store(up.settings.lake)
+    chains = up.rows(
+        "select array_agg(path order by start_offset) from ops.load_ledger where kind = 'data' and dataset = 'trade' "
+        "group by topic, partition order by count(*) desc limit 1"
+    )[0][0]
+    assert len(chains) >= 3
+    window = (datetime.now(UTC) - timedelta(hours=2)).replace(minute=0, second=0, microsecond=0)
+    end = window + timedelta(hours=4)
+    for path in (chains[0], chains[len(chains) // 2], chains[-1]):
+        kept = store.get(path)
+        store.delete(path)
+        found = completeness.run(up.settings, window, end)
+        assert any(path.rpartition("/")[2] in problem or path in problem for problem in found.problems), found.problems
+        assert store.put_new(path, kept)
+    with psycopg.connect(up.layout.postgres.url()) as connection:
+        connection.execute("delete from raw.trade_v1 where ctid = (select ctid from raw.trade_v1 limit 1)")
+    red = {identity for (identity,) in up.rows("select distinct identity from ops.completeness where status = 'red'")}
+    completeness.run(up.settings, window, end)
+    red |= {identity for (identity,) in up.rows("select distinct identity from ops.completeness where status = 'red'")}
+    assert {1, 2} <= red
+
+
+def test_up_again_does_no_harm_and_down_leaves_nothing(up: Platform, slack: FakeSlack, day: Day) -> None:
+    bars = up.rows(DIGEST, day.begin, day.end)
+    posts = len(slack.keys())
+    pids = {p.pid for p in up.processes()}
+    up.tidemark("up")
+    assert pids <= {p.pid for p in up.processes()}, "something that ran was started anew"
+    assert up.rows(DIGEST, day.begin, day.end) == bars
+    assert len(slack.keys()) == posts
+    assert up.tidemark("down").returncode == 0
+    assert up.processes() == []
