@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,15 +17,17 @@ from tidemark.jobs.migrate import TopicsError, migrate_topics
 from tidemark.naming import Topic
 from tidemark.settings import KafkaSettings
 
-MINE = [Topic("topics.test.a", 2, 60_000), Topic("topics.test.b", 1, 120_000)]
+
+@pytest.fixture
+def kafka(kafka_bootstrap: str) -> KafkaSettings:
+    return KafkaSettings(bootstrap_servers=kafka_bootstrap)
 
 
 @pytest.fixture
-def kafka(kafka_bootstrap: str) -> Iterator[KafkaSettings]:
-    yield KafkaSettings(bootstrap_servers=kafka_bootstrap)
-    admin = AdminClient({"bootstrap.servers": kafka_bootstrap})
-    for future in admin.delete_topics([t.name for t in MINE], operation_timeout=30).values():
-        future.exception()
+def mine() -> list[Topic]:
+    """Two topics of this test's own."""
+    name = f"topics.{uuid.uuid4().hex}"
+    return [Topic(f"{name}.a", 2, 60_000), Topic(f"{name}.b", 1, 120_000)]
 
 
 def described(kafka: KafkaSettings, topic: str) -> dict[str, str]:
@@ -32,37 +36,35 @@ def described(kafka: KafkaSettings, topic: str) -> dict[str, str]:
     return {name: entry.value for name, entry in future.result(30).items()}
 
 
-def test_topics_are_made_as_declared_and_then_left_alone(kafka: KafkaSettings) -> None:
-    assert migrate_topics(kafka, MINE).created == ("topics.test.a", "topics.test.b")
-    assert described(kafka, "topics.test.a").items() >= MINE[0].config().items()
-    second = migrate_topics(kafka, MINE)
+def test_topics_are_made_as_declared_and_then_left_alone(kafka: KafkaSettings, mine: list[Topic]) -> None:
+    assert migrate_topics(kafka, mine).created == (mine[0].name, mine[1].name)
+    assert described(kafka, mine[0].name).items() >= mine[0].config().items()
+    second = migrate_topics(kafka, mine)
     assert (second.created, second.changed, second.unchanged) == ((), (), 2)
 
 
-def test_settings_that_drifted_are_set_again(kafka: KafkaSettings) -> None:
-    migrate_topics(kafka, MINE)
-    longer = [Topic("topics.test.a", 2, 999_000), MINE[1]]
-    done = migrate_topics(kafka, longer)
-    assert (done.changed, done.unchanged) == (("topics.test.a",), 1)
-    assert described(kafka, "topics.test.a")["retention.ms"] == "999000"
+def test_settings_that_drifted_are_set_again(kafka: KafkaSettings, mine: list[Topic]) -> None:
+    migrate_topics(kafka, mine)
+    done = migrate_topics(kafka, [replace(mine[0], retention_ms=999_000), mine[1]])
+    assert (done.changed, done.unchanged) == ((mine[0].name,), 1)
+    assert described(kafka, mine[0].name)["retention.ms"] == "999000"
 
 
-def test_another_number_of_partitions_is_an_error(kafka: KafkaSettings) -> None:
+def test_another_number_of_partitions_is_an_error(kafka: KafkaSettings, mine: list[Topic]) -> None:
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
-    admin.create_topics([NewTopic("topics.test.a", 5)])["topics.test.a"].result(30)
-    with pytest.raises(TopicsError, match=r"topics\.test\.a has 5 partitions, declared are 2"):
-        migrate_topics(kafka, MINE)
-    assert "topics.test.b" not in admin.list_topics(timeout=30).topics, "nothing else was done"
+    admin.create_topics([NewTopic(mine[0].name, 5)])[mine[0].name].result(30)
+    with pytest.raises(TopicsError, match=rf"{mine[0].name} has 5 partitions, declared are 2"):
+        migrate_topics(kafka, mine)
 
 
-def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_there(monkeypatch: pytest.MonkeyPatch, mine: list[Topic]) -> None:
     monkeypatch.setattr(migrate, "_TIMEOUT_S", 1)
     with pytest.raises(TopicsError, match=r"no broker answers at 127\.0\.0\.1:1 .*TIDEMARK_KAFKA__BOOTSTRAP_SERVERS"):
-        migrate_topics(KafkaSettings(bootstrap_servers="127.0.0.1:1"), MINE)
+        migrate_topics(KafkaSettings(bootstrap_servers="127.0.0.1:1"), mine)
 
 
 def test_the_whole_job_on_the_in_memory_broker(
-    fresh_database: Callable[..., str], memory_bootstrap: str, tmp_path: Path
+    fresh_database: Callable[..., str], memory_bootstrap: str, tmp_path: Path, mine: list[Topic]
 ) -> None:
     place = make_place(fresh_database(), tmp_path, memory_bootstrap, memory=True)
     done = migrate.run(place.settings)
@@ -71,4 +73,4 @@ def test_the_whole_job_on_the_in_memory_broker(
     assert str(done).startswith("warehouse test_")
     assert ": 0 applied, 10 unchanged\ntopics: 0 created, 0 changed, 10 unchanged" in str(done)
     with pytest.raises(TopicsError, match="the in-memory broker lacks"):
-        migrate_topics(place.settings.kafka, MINE)
+        migrate_topics(place.settings.kafka, mine)
