@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -30,7 +31,10 @@ SERVED = (
     "candle_acc_trade_price",
 )
 #: One figure for all bars of the day: changes when any bar does.
-DIGEST = "select md5(string_agg(b::text, '' order by market, bucket_at)) from gold.ohlcv_1m b where bucket_at >= %s and bucket_at < %s"
+DIGEST = """
+select md5(string_agg(bar::text, '' order by market, bucket_at)) from gold.ohlcv_1m as bar
+where bucket_at >= %s and bucket_at < %s
+"""
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +72,7 @@ def test_every_trade_sent_is_in_silver_once(up: Platform, day: Day) -> None:
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_every_bar_is_the_exchanges_own_candle(up: Platform, day: Day, layer: str) -> None:
-    """Of the day's trades the oracle knows what it sent; a bar that reaches out of the day may hold fetched ones too."""
+    """Bars within the day; one that reaches out of it may hold fetched trades too."""
     span = timedelta(minutes=LAYERS[layer])
     compared = 0
     for code in up.oracle("summary"):
@@ -95,7 +99,8 @@ def test_the_daily_bar_is_the_exchanges_own(up: Platform, day: Day) -> None:
         sent = [c for c in up.oracle(f"candles?market={code}&unit=1440") if c["start"] == at.timestamp() * 1000]
         served = up.exchange(f"candles/days?market={code}&to={at + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}&count=1")
         (bar,) = up.rows(
-            "select open, high, low, close, volume_base, volume_quote from gold.ohlcv_1d where market = %s and bucket_at = %s",
+            "select open, high, low, close, volume_base, volume_quote from gold.ohlcv_1d "
+            "where market = %s and bucket_at = %s",
             "-".join(reversed(code.split("-"))),
             at,
         )
