@@ -26,7 +26,23 @@ HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
 #: Fixed, so that two parses make the same DAG. Nothing before it is scheduled (no catch-up).
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
-#: How PostgreSQL says that it is there and won't let us in.
+#: Errors that the next try would meet again, by name, since importing them takes longer than parsing a DAG.
+FUTILE: Final = frozenset(
+    {
+        "alerts.report.command.ReportError",  # the day isn't over, or a setting is missing
+        "builtins.ValueError",  # a window or a code that makes no sense
+        "psycopg.ProgrammingError",  # no such table or column, no right to it
+        "tidemark.exchanges.base.Unparsable",
+        "tidemark.jobs.load.LoadError",  # the good objects are in, the bad stay bad
+        "tidemark.lake.compacted.CompactionError",
+        "tidemark.lake.parquet.CorruptObjectError",
+        "tidemark.settings.SettingsError",
+        "tidemark.transport.BannedError",  # each further request makes the ban longer
+        "tidemark.transport.RefusedError",
+        "tidemark.warehouse.migrate.MigrationError",
+    }
+)
+#: How PostgreSQL says, through a driver's error, that it is there and won't let us in.
 _REFUSED: Final = ("does not exist", "authentication failed", "no pg_hba.conf entry")
 
 
@@ -167,6 +183,12 @@ def report_date(context: Mapping[str, Any]) -> date:
     return window({"dag_run": run}, DAY, KST).start.astimezone(KST).date()
 
 
+def wait_ends(report_day: date, minutes: int) -> datetime:
+    """Until when the report of a KST day waits for coverage: ``minutes`` after that day's end, in UTC."""
+    midnight = datetime(report_day.year, report_day.month, report_day.day, tzinfo=KST) + DAY
+    return (midnight + timedelta(minutes=minutes)).astimezone(UTC)
+
+
 def _given_window(params: Mapping[str, Any]) -> Window | None:
     start, end = params.get("window_start"), params.get("window_end")
     if not start and not end:
@@ -245,21 +267,9 @@ def plain(value: Any) -> Any:
 
 
 def _permanent(error: Exception) -> bool:
-    """Whether trying again is futile. Classes are imported here: parsing a DAG must not load drivers."""
-    import psycopg
-
-    from tidemark.exchanges.base import Unparsable
-    from tidemark.jobs.load import LoadError
-    from tidemark.lake.parquet import CorruptObjectError
-    from tidemark.settings import SettingsError
-    from tidemark.transport import BannedError, RefusedError
-    from tidemark.warehouse.connection import WarehouseError
-    from tidemark.warehouse.migrate import MigrationError
-
-    if isinstance(error, WarehouseError) and isinstance(error.__cause__, psycopg.OperationalError):
-        return any(words in str(error.__cause__) for words in _REFUSED)
-    ours = (SettingsError, MigrationError, CorruptObjectError)
-    # LoadError: the good objects are in, the bad stay bad. BannedError: each further request makes it longer.
-    jobs = (LoadError, Unparsable, RefusedError, BannedError)
-    # No such table or column, or no right to it.
-    return isinstance(error, (psycopg.ProgrammingError, *ours, *jobs))
+    """Whether trying again is futile."""
+    if isinstance(error, AirflowFailException):
+        return False  # it says so itself
+    if any(words in str(error.__cause__) for words in _REFUSED):
+        return True
+    return any(f"{kind.__module__}.{kind.__qualname__}" in FUTILE for kind in type(error).__mro__)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.log import mask_secret
 from cosmos import ExecutionConfig, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos import settings as cosmos_settings
 from cosmos.constants import ExecutionMode, InvocationMode, TestBehavior
 from tidemark_registry import DBT_POOL
 
@@ -89,6 +90,21 @@ def dbt_environment(warehouse: WarehouseSettings) -> dict[str, str]:
         "TIDEMARK_DBT_PASSWORD": warehouse.dbt_password.get_secret_value(),
         "TIDEMARK_DBT_THREADS": str(warehouse.dbt_threads),
     }
+
+
+def parse_cache(dag_id: str) -> Path:
+    """Where dbt's partial parse is kept between runs, beside Cosmos's own: a full parse takes 3 s."""
+    return Path(cosmos_settings.cache_dir) / dag_id
+
+
+def newest_build() -> int:
+    """The number of silver's newest change, 0 when there was none."""
+    from tidemark import settings
+    from tidemark.warehouse.connection import connect
+
+    with connect(settings.load().warehouse.url, "silver: announce") as connection:
+        row = connection.execute("select coalesce(max(build_id), 0) from ops.build").fetchone()
+    return int(row[0]) if row else 0
 
 
 def prepare(context: Mapping[str, Any], operator: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tidemark_batch import (
     DAY,
+    FUTILE,
     HOUR,
     KST,
     Window,
@@ -25,10 +27,12 @@ from tidemark_batch import (
     plain,
     report_date,
     run_job,
+    wait_ends,
     window,
 )
 from tidemark_slack import notify_failure
 
+from alerts.report.command import ReportError
 from tests.dags.slack import SlackServer
 from tidemark.exchanges.base import Unparsable
 from tidemark.lake.parquet import CorruptObjectError
@@ -155,6 +159,11 @@ def test_a_report_asked_for_by_hand() -> None:
         report_date(context(report_date="tomorrow"))
 
 
+def test_the_report_waits_until_half_past_midnight_in_korea() -> None:
+    assert wait_ends(date(2026, 4, 13), 30) == utc("2026-04-13T15:30:00")
+    assert wait_ends(date(2026, 4, 30), 0) == utc("2026-04-30T15:00:00")
+
+
 def test_a_run_about_one_exchange_skips_the_others() -> None:
     only_if_chosen(context(exchange="all"), "somewhere")
     only_if_chosen(context(exchange="somewhere"), "somewhere")
@@ -183,6 +192,14 @@ def test_a_dry_run_ends_skipped_so_that_it_announces_nothing() -> None:
         run_job(job, dataset="trade", dry_run=True)
 
 
+def test_futile_errors_are_classes_that_exist() -> None:
+    for name in FUTILE:
+        module, _, kind = name.rpartition(".")
+        found = getattr(importlib.import_module(module), kind)
+        assert issubclass(found, Exception)
+        assert f"{found.__module__}.{found.__qualname__}" == name
+
+
 def unreachable(reason: str) -> WarehouseError:
     """The error of a connection that PostgreSQL (or nobody) answered with ``reason``."""
     error = WarehouseError(f"no connection to the warehouse: {reason}")
@@ -194,6 +211,7 @@ def unreachable(reason: str) -> WarehouseError:
     "error",
     [
         SettingsError("no such setting: X"),
+        ReportError("2026-04-13 isn't over in Korea"),
         CorruptObjectError("no footer"),
         RefusedError("http://exchange/v1/candles", 401, b"who are you"),
         BannedError("blocked"),

@@ -152,12 +152,12 @@ def test_the_form_asks_for(parsed: dict[str, Any], dag_id: str, names: set[str])
 
 def test_choices_are_what_the_platform_knows(parsed: dict[str, Any]) -> None:
     from tidemark.exchanges import registry
-    from tidemark.naming import STREAM_DATASETS
+    from tidemark.naming import DATASETS
 
     load = params(parsed["dags"]["raw__trade__load"])
     compact = params(parsed["dags"]["raw__lake__compact"])
     assert schema(load["exchange"])["enum"] == ["all", *sorted(registry.EXCHANGES)]
-    assert schema(compact["dataset"])["enum"] == ["all", *STREAM_DATASETS]
+    assert schema(compact["dataset"])["enum"] == ["all", *DATASETS]
 
 
 def test_each_load_announces_its_dataset(parsed: dict[str, Any]) -> None:

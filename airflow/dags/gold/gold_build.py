@@ -16,7 +16,7 @@ from tidemark_transform import execution, operator_arguments, profile, project, 
 DOC = """
 Build gold: OHLCV bars of six widths, price and volume anomalies.
 
-Runs after each silver build, and hourly in any case. Each model takes the builds that its upstream has marked
+Runs when silver has changed, and hourly in any case. Each model takes the builds that its upstream has marked
 and it hasn't (`ops.build_mark`), deletes the event-time buckets that they touched, and writes these anew in
 the same transaction: late trades, corrected trades and vanished trades all end right, and a second run finds
 nothing to do. One task builds a model and runs its tests.

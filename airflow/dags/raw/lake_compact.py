@@ -21,17 +21,17 @@ from tidemark_batch import (
 )
 from tidemark_registry import LAKE_ASSET
 
-from tidemark.naming import STREAM_DATASETS
+from tidemark.naming import DATASETS
 
 DOC = """
-Copy closed hours of landing to `raw/<dataset>/v1/exchange=…/dt=…/hour=…/` as one Parquet file each.
+Copy closed hours of landing to `raw/<dataset>/v1/exchange=…/dt=…/hour=…/`, the lake that readers query.
 
-Hourly, for the receive hour that has just closed. The copy is verified by row count and checksum against
-landing; nothing in landing is deleted. An hour that is already there with the same rows is left alone, so a
-second run changes nothing.
+Hourly, for the receive hour that has just closed. The copy is verified by row count and checksum against landing, and
+nothing in landing is deleted. What landed late for earlier hours is taken along. An hour that is complete is left
+alone, so a second run changes nothing.
 
-**By hand:** a window of whole hours (UTC), one dataset, dry run. **When it fails:** the named hour isn't
-readable in the compacted lake yet; landing and the warehouse are not affected.
+**By hand:** a window of whole hours (UTC), one dataset, dry run. **When it fails:** the named hour isn't complete in
+the compacted lake yet; landing and the warehouse are not affected.
 """
 
 with DAG(
@@ -41,7 +41,7 @@ with DAG(
         DOC,
         tags=("raw", "compact"),
         timeout=timedelta(minutes=55),
-        params={**window_params(), "dataset": dataset_param(STREAM_DATASETS), "dry_run": dry_run_param()},
+        params={**window_params(), "dataset": dataset_param(DATASETS), "dry_run": dry_run_param()},
     ),
 ):
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -20,7 +21,7 @@ from tidemark.lake.local import LocalStore
 from tidemark.lake.parquet import Footer
 from tidemark.local import process
 from tidemark.local.airflow import AirflowServer
-from tidemark.local.airflow_client import AirflowClient
+from tidemark.local.airflow_client import DONE, AirflowClient
 from tidemark.naming import chain_object, raw_topic
 
 EXCHANGE = "upbit"
@@ -64,6 +65,24 @@ class Platform:
                 assert row is not None
                 found[table] = (row[0], row[1])
             return found
+
+    def settle(self, *dag_ids: str, timeout_s: float = 200) -> None:
+        """Wait until none of these DAGs has a run that isn't over: an unpaused DAG also runs by itself."""
+
+        def over() -> bool:
+            runs = [run for dag_id in dag_ids for run in self.client.runs(dag_id)]
+            return bool(runs) and all(run["state"] in DONE for run in runs)
+
+        process.wait_until(f"the end of {', '.join(dag_ids)}", over, timeout_s=timeout_s)
+        failed = [
+            (r["dag_id"], r["dag_run_id"]) for d in dag_ids for r in self.client.runs(d) if r["state"] != "success"
+        ]
+        assert failed == []
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """Rows of the warehouse."""
+        with psycopg.connect(self.warehouse) as connection:
+            return connection.execute(statement).fetchall()  # type: ignore[call-overload,no-any-return]
 
     def log(self, dag_id: str, run_id: str) -> str:
         """Everything that the tasks of one run logged."""

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from tests.dags.project import DAG_IDS
-from tests.integration.airflow.stage import Platform
+from tests.integration.airflow.stage import CLUSTER, EXCHANGE, Platform
+from tidemark.local import process
 from tidemark.local.process import LocalError
+from tidemark.naming import chain_object, raw_topic
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
 
-LOAD = "raw__trade__load"
+LOAD, CANDLES, MARKETS = "raw__trade__load", "raw__candle__fetch", "raw__market__fetch"
+SILVER, GOLD = "silver__build", "gold__build"
 RAW = ("raw.trade_v1", "ops.load_ledger")
 
 
 def states(platform: Platform, dag_id: str, run_id: str) -> dict[str, str]:
     """State of each task of a run."""
     return {task["task_id"]: task["state"] for task in platform.client.tasks(dag_id, run_id)}
+
+
+def scheduled(platform: Platform) -> int:
+    """How often the load has run by its schedule: it is due every ten minutes, in the middle of a test too."""
+    return sum(run["run_type"] == "scheduled" for run in platform.client.runs(LOAD))
 
 
 def test_every_dag_is_there_and_none_fails_to_import(platform: Platform) -> None:
@@ -44,13 +54,64 @@ def test_triggered_twice_and_two_at_once_no_row_changes(platform: Platform) -> N
 
 def test_a_dry_run_says_what_it_would_do_and_does_nothing(platform: Platform) -> None:
     platform.land_trades(65, 5)
-    before = platform.contents(*RAW)
+    before, due = platform.contents(*RAW), scheduled(platform)
     run_id = platform.client.trigger(LOAD, {"dry_run": True})
     platform.client.wait(LOAD, run_id, 90)
     assert set(states(platform, LOAD, run_id).values()) == {"skipped"}
     assert "nothing was changed" in platform.log(LOAD, run_id)
-    assert "'rows': 5" in platform.log(LOAD, run_id)
-    assert platform.contents(*RAW) == before
+    assert "would load 1 of 3 objects, 5 rows" in platform.log(LOAD, run_id) or scheduled(platform) > due
+    assert platform.contents(*RAW) == before or scheduled(platform) > due
+
+    platform.client.wait(LOAD, platform.client.trigger(LOAD), 90)
+    assert platform.contents(*RAW)["raw.trade_v1"][0] == 70
+
+
+def test_what_rest_serves_is_fetched_once(platform: Platform) -> None:
+    asked = {
+        CANDLES: {
+            "interval": "1d",
+            "window_start": f"{datetime.now(UTC) - timedelta(days=9):%Y-%m-%d}T00:00:00Z",
+            "window_end": f"{datetime.now(UTC) - timedelta(days=2):%Y-%m-%d}T00:00:00Z",
+            "codes": ["KRW-BTC"],
+        },
+        MARKETS: {},
+    }
+    for dag_id, conf in asked.items():
+        platform.client.unpause(dag_id)
+        platform.client.trigger(dag_id, conf)
+    platform.settle(*asked)
+    fetched = platform.contents("raw.candle_v1", "raw.market_v1", "ops.load_ledger")
+    days = "select count(*) from raw.candle_v1 where interval = '1d' and event_at < now() - interval '2 days'"
+    assert platform.query(days) == [(7,)]
+    assert fetched["raw.market_v1"][0] > 10
+
+    for dag_id, conf in asked.items():
+        platform.client.trigger(dag_id, conf)
+        platform.client.trigger(dag_id, conf)
+    platform.settle(*asked)
+    assert platform.contents("raw.candle_v1", "raw.market_v1", "ops.load_ledger") == fetched
+
+
+def test_silver_and_gold_again_change_nothing_and_silver_wakes_gold(platform: Platform) -> None:
+    client = platform.client
+    client.unpause(SILVER)  # the run that is due builds it
+    platform.settle(SILVER)
+    client.unpause(GOLD)
+    platform.settle(GOLD)
+    built = platform.contents("silver.trade", "gold.ohlcv_1m", "gold.ohlcv_1h", "ops.load_mark", "ops.build")
+    assert platform.query("select sum(trade_count), count(distinct market) from gold.ohlcv_1m") == [(70, 1)]
+
+    again = client.trigger(SILVER)
+    client.trigger(GOLD)
+    platform.settle(SILVER, GOLD)
+    assert states(platform, SILVER, again) == {"build": "success", "announce": "skipped"}
+    assert platform.contents(*built) == built
+
+    platform.land_trades(70, 30)
+    client.wait(LOAD, client.trigger(LOAD), 90)
+    client.wait(SILVER, client.trigger(SILVER), 120)
+    woken = lambda: "asset_triggered" in {run["run_type"] for run in client.runs(GOLD)}  # noqa: E731
+    process.wait_until("the run of gold that silver asked for", woken, timeout_s=60)
 
 
 @pytest.mark.parametrize(
@@ -65,3 +126,21 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(platform: Platform) ->
 def test_the_form_refuses_what_makes_no_sense(platform: Platform, dag_id: str, conf: dict[str, object]) -> None:
     with pytest.raises(LocalError, match="400"):
         platform.client.trigger(dag_id, conf)
+
+
+def test_a_task_that_fails_for_good_is_told_in_slack_at_once(platform: Platform) -> None:
+    """An object that isn't Parquet: no retry can mend it, so there is none."""
+    dag_id = "raw__orderbook__load"
+    platform.lake.put_new(chain_object(raw_topic(EXCHANGE, "orderbook"), CLUSTER, 0, 0, 0), b"not Parquet")
+    platform.client.unpause(dag_id)
+    with pytest.raises(LocalError, match="load__upbit"):
+        platform.client.wait(dag_id, platform.client.trigger(dag_id), 120)
+    told = [message for message in platform.slack.posted if dag_id in str(message)]
+    assert told
+    assert told[0]["channel"] == "C0ALERTS"
+    assert "not Parquet" in str(told[0]) or "not a Parquet" in str(told[0])
+    assert {
+        task["try_number"]
+        for run in platform.client.runs(dag_id)
+        for task in platform.client.tasks(dag_id, run["dag_run_id"])
+    } == {1}
