@@ -95,6 +95,8 @@ def collect(connection: Connection, report_date: date) -> FactSet:
     book = _Book()
     _frame(book, report_date)
     days = _days(connection, report_date)
+    book.add("day.markets", len(days), "count", _BARS, of="markets")
+    book.add("day.trades", sum(day.trades for day in days), "count", _BARS, of="trades")
     for group, members in (
         ("krw", [d for d in days if d.quote == "KRW"]),
         ("other", [d for d in days if d.quote != "KRW"]),

@@ -157,7 +157,7 @@ def _still_good(settings: Settings, found: tuple[FactSet, Section], facts: FactS
 
 def _write(settings: Settings, connection: Connection, facts: FactSet, language: Language) -> Section:
     """The model's text when it may be used, else ours with the reason."""
-    if not facts.value("krw.markets") and not facts.value("other.markets"):
+    if not facts.value("day.markets"):
         return _deterministic(facts, language, "no_data")
 
     def record(call: narrative.Call) -> None:

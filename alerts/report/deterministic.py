@@ -12,7 +12,7 @@ from alerts.report.wording import Language, fill
 
 def narrate(facts: FactSet, language: Language) -> str:
     """The narrative: paragraphs separated by blank lines. Passes the number gate by construction."""
-    if not facts.value("krw.markets") and not facts.value("other.markets"):
+    if not facts.value("day.markets"):
         return phrase(facts, language, "empty")
     paragraphs = (_market(facts), _movers(facts), _anomalies(facts))
     return "\n\n".join(

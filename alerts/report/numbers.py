@@ -6,7 +6,7 @@ Lives here: the judgement. A number is proven by a fact when
   text says "over" or "under", the fact itself is;
 * the units agree: percent, won, an asset's amount, a count (of the noun beside it), a ratio, hours, minutes, sigma;
 * the direction agrees: a sign, or a word such as *rose* or *하락* in the same clause, against the fact's sign; a
-  change that is negative must be said to be so;
+  change that is negative must be said to be so; a market said to rise or fall without a number did so;
 * it is a fact of the market it stands with, where the sentence names markets;
 * a rank belongs to a market of its sentence; dates, times and weekdays are those of the report.
 
@@ -16,7 +16,7 @@ Doesn't live here: reading a text (``tokens``), writing a fact (``wording``).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta, timezone
 
@@ -65,8 +65,8 @@ def check(text: str, facts: FactSet) -> Verdict:
     reading = read(text, facts.markets)
     judge = _Judge(reading, facts)
     reasons = [(token, judge.objection(token)) for token in reading.tokens]
-    refusals = tuple(Refusal(token.text, token.start, reason) for token, reason in reasons if reason)
-    return Verdict(refusals, len(reasons) - len(refusals))
+    refused = [Refusal(token.text, token.start, reason) for token, reason in reasons if reason]
+    return Verdict((*refused, *judge.directions()), len(reasons) - len(refused))
 
 
 class _Judge:
@@ -93,6 +93,18 @@ class _Judge:
             return f"no fact is a number of this kind ({token.unit or 'no unit'})"
         reasons = [self._against(token, fact) for fact in found]
         return _nearest(token, found, reasons) if all(reasons) else ""
+
+    def directions(self) -> Iterator[Refusal]:
+        """Directions said of a market without a number ("BTC-KRW fell") that its change contradicts."""
+        for pattern, direction in ((lex.UP, 1), (lex.DOWN, -1)):
+            for match in pattern.finditer(self.reading.rest):
+                start, end = next((s, e) for s, e in self.clauses if s <= match.start() <= e)
+                if any(start <= t.start < end for t in self.reading.tokens if t.kind == "number"):
+                    continue  # judged with its number
+                named = [m for m in self.reading.mentions if start <= m.start < match.start()]
+                change = self.facts.changes.get(named[-1].market) if named else None
+                if change and change.moves != direction:
+                    yield Refusal(match[0], match.start(), f"{change.id} goes the other way")
 
     # --- one number against one fact ------------------------------------------------------------------------
 

@@ -27,8 +27,9 @@ _HERE: Final = Path(__file__).parent
 _DATED: Final = re.compile(r"\d{4}-\d{2}-\d{2}\.html")
 _ARCHIVE: Final = 60
 _STATES: Final = {2: "green", 1: "provisional", 0: "unchecked", -1: "red"}
-#: Columns that a narrow screen has no room for.
-_WIDE: Final = frozenset({"turnover", "low", "high"})
+#: Columns of each table that a narrow screen has no room for.
+_WIDE: Final = {"volumes": {"change"}, "volatilities": {"low", "high"}}
+_WIDE_ELSE: Final = {"turnover"}
 _COLUMNS: Final = {
     "close": "close", "change": "change", "turnover": "turnover_word", "range": "range_word", "share": "share",
     "low": "low", "high": "high",
@@ -88,8 +89,9 @@ def _main(facts: FactSet, section: Section, dates: Sequence[str]) -> str:
     return (
         f'<main lang="{language}"><h1>{escape(words["title"])}</h1>'
         f'<p class="dim">{escape(_day(facts, language))}</p>'
+        f"{_tiles(facts, language)}"
         f'<div class="card">{paragraphs}<p class="note">{escape(origin_line(section))}</p></div>'
-        f"{_tiles(facts, language)}{_hourly(facts, language)}"
+        f"{_hourly(facts, language)}"
         f'<div class="pair">{_table(facts, language, "gainers", "krw.gainer", moves)}'
         f"{_table(facts, language, 'losers', 'krw.loser', moves)}</div>"
         f'<div class="pair">{_table(facts, language, "volumes", "krw.volume", ("change", "share", "turnover"))}'
@@ -101,8 +103,7 @@ def _main(facts: FactSet, section: Section, dates: Sequence[str]) -> str:
 
 
 def _day(facts: FactSet, language: Language) -> str:
-    day, start, end = (facts.by_id[name] for name in ("report.date", "window.start", "window.end"))
-    return f"{write(day, language)}, {start.when:%H:%M}–{end.when:%H:%M} KST"
+    return f"{write(facts.by_id['report.date'], language)}, 00:00–24:00 KST"
 
 
 def _tiles(facts: FactSet, language: Language) -> str:
@@ -172,26 +173,23 @@ def _table(facts: FactSet, language: Language, title: str, prefix: str, cells: S
     if not entries:
         return ""
     words = CATALOGUES[language]
-    heads = "".join(f"<th{_narrow(cell)}>{words[_COLUMNS[cell]]}</th>" for cell in cells)
-    rows = "".join(_table_row(facts, entry, cells, language) for entry in entries)
+    wide = _WIDE.get(title, _WIDE_ELSE)
+    heads = "".join(f'<th class="{"wide" * (cell in wide)}">{words[_COLUMNS[cell]]}</th>' for cell in cells)
+    rows = "".join(_table_row(facts, entry, [(cell, cell in wide) for cell in cells], language) for entry in entries)
     return (
         f'<div class="card"><h2>{words[title]}</h2><table><thead><tr><th>{words["market"]}</th>'
         f"<th>{words['day_word']}</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
-def _narrow(cell: str) -> str:
-    return ' class="wide"' if cell in _WIDE else ""
-
-
-def _table_row(facts: FactSet, entry: Mapping[str, Fact], cells: Sequence[str], language: Language) -> str:
+def _table_row(facts: FactSet, entry: Mapping[str, Fact], cells: Sequence[tuple[str, bool]], language: Language) -> str:
     change = entry["change"]
     line = sparkline(facts.chart(f"close.{change.subject}"))
     html = f'<td>{escape(change.subject)}</td><td class="spark {_direction(change)}">{line}</td>'
-    for cell in cells:
+    for cell, wide in cells:
         fact = entry[cell]
         mark = "*" if fact.signed and fact.of == "open" else ""
-        classes = " ".join(filter(None, ["wide" if cell in _WIDE else "", _direction(fact)]))
+        classes = " ".join(filter(None, ["wide" if wide else "", _direction(fact)]))
         html += f'<td class="{classes}">{escape(write(fact, language))}{mark}</td>'
     return f"<tr>{html}</tr>"
 

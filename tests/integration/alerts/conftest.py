@@ -7,6 +7,7 @@ Gold is made by plain DDL with the columns of ``dbt/models/gold``, as dbt's role
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -18,6 +19,7 @@ import pytest
 
 from alerts.report.facts import KST
 from tests.integration.alerts.doubles import CHANNEL, KEY, TOKEN, FakeAnthropic, FakeSlack
+from tidemark.local.postgres import PostgresServer
 from tidemark.settings import LlmSettings, ReportSettings, Settings, SlackSettings, WarehouseSettings
 from tidemark.warehouse.connection import Connection, connect
 from tidemark.warehouse.migrate import migrate
@@ -44,11 +46,9 @@ class Warehouse:
     """The test's own database: ``admin`` writes what other parts of the platform would, ``url`` is the loader's."""
 
     def __init__(self, url: str) -> None:
-        migrate(WarehouseSettings(url=url, admin_url=url))
         self.url = url.replace("postgres@", "tidemark_loader@")
         assert self.url != url
         self.admin = psycopg.connect(url, autocommit=True)
-        self.admin.execute(GOLD)
 
     def bar(
         self, market: str, hour: int, open_: str, high: str, low: str, close: str, turnover: str, *, trades: int = 10,
@@ -130,9 +130,20 @@ class Warehouse:
         self.all_green()
 
 
+@pytest.fixture(scope="session")
+def template(postgres_server: PostgresServer) -> str:
+    """Name of a migrated database that tests copy: migrating one for each takes longer than the tests."""
+    name = f"alerts_template_{os.getpid()}"
+    url = postgres_server.url(name)
+    migrate(WarehouseSettings(url=url, admin_url=url))
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(GOLD)
+    return name
+
+
 @pytest.fixture
-def warehouse(fresh_database: Callable[..., str]) -> Iterator[Warehouse]:
-    made = Warehouse(fresh_database())
+def warehouse(fresh_database: Callable[..., str], template: str) -> Iterator[Warehouse]:
+    made = Warehouse(fresh_database(template=template))
     yield made
     made.admin.close()
 
