@@ -26,13 +26,18 @@ layers as (
     {% endfor %}
 ),
 
+lagging_builds as (
+    select build_id
+    from {{ source('ops', 'build_mark') }}
+    where consumer like 'gold.ohlcv\_%'
+    group by build_id
+    having count(*) < 6
+),
+
 lagging as (
     select distinct touched.exchange, touched.market, {{ floor_to('1 day', 'touched.bucket_at') }} as day_at
     from {{ source('ops', 'touched_bucket') }} as touched
-    inner join {{ source('ops', 'build_mark') }} as mark on mark.build_id = touched.build_id
-    where mark.consumer like 'gold.ohlcv\_%'
-    group by touched.build_id, touched.exchange, touched.market, touched.bucket_at
-    having count(*) < 6
+    inner join lagging_builds on lagging_builds.build_id = touched.build_id
 )
 
 select exchange, market, day_at

@@ -1,0 +1,123 @@
+"""However raw rows are cut into loads, in whatever order these arrive, however runs are spread over them: silver, its
+accounts and gold end the same as after one build of everything.
+"""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.transform.conftest import Warehouse
+from tests.transform.rows import Row, at, candle, listing, orderbook, ticker, trade
+
+MARKETS = ("BTC-KRW", "ETH-KRW", "XRP-BTC")
+
+
+def _everything(chance: random.Random) -> list[tuple[str, Row]]:
+    """A few hours with all that goes wrong: doubles, conflicts, broken rows, unlisted markets, bars in many states."""
+    rows: list[tuple[str, Row]] = []
+    for _ in range(260):
+        trade_id = 17732400590950000 + chance.randrange(150)
+        minute = at("10:00") + timedelta(minutes=trade_id % 150, milliseconds=chance.choice([0, 0, 1]))
+        price = str(1000 + trade_id % 7) if chance.random() < 0.9 else "1100"
+        market = chance.choice((*MARKETS, "ODD-KRW") if trade_id % 10 == 0 else MARKETS)
+        row = trade(trade_id, minute, price, market=market, source=chance.choice(("ws", "rest")))
+        if chance.random() < 0.05:
+            row[chance.choice(("price", "side", "event_at", "market"))] = None
+        rows.append(("trade", row))
+    for _ in range(60):
+        minute = at("10:00") + timedelta(minutes=chance.randrange(4))
+        tick = minute + timedelta(seconds=chance.randrange(4))
+        volume, market = str(1 + chance.randrange(3)), chance.choice((*MARKETS, "ODD-KRW"))
+        rows.append(("candle", candle(minute, volume, tick, market=market, source=chance.choice(("ws", "rest")))))
+        rows.append(
+            ("ticker", ticker(tick, volume, market=market, stream_type=chance.choice(("SNAPSHOT", "REALTIME"))))
+        )
+        rows.append(("orderbook", orderbook(tick, "105", f"{100 + chance.randrange(3)}", market=market)))
+    for n in range(80):
+        hour = at("10:00") - timedelta(hours=n)
+        rows.append(("candle", candle(hour, f"0.{1 + n % 3}", hour, "1h", source="rest", market="BTC-KRW")))
+    rows += [("market", listing(m, at(clock))) for m in MARKETS for clock in ("09:00", "11:00")]
+    return rows
+
+
+def _arrive(warehouse: Warehouse, loads: list[list[tuple[str, Row]]]) -> None:
+    for load in loads:
+        for dataset in sorted({name for name, _ in load}):
+            warehouse.load(dataset, [row for name, row in load if name == dataset])
+
+
+@pytest.fixture(scope="module")
+def story() -> list[tuple[str, Row]]:
+    """The rows that every order is made of."""
+    return _everything(random.Random(20260311))
+
+
+@pytest.fixture(scope="module")
+def truth() -> dict[str, Any]:
+    """What one build of everything gave (filled by the first test)."""
+    return {}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_order_gives_the_same_tables(
+    warehouse: Warehouse, story: list[tuple[str, Row]], truth: dict[str, Any], seed: int
+) -> None:
+    if not truth:
+        _arrive(warehouse, [story])
+        warehouse.run()
+        assert warehouse.dbt("test", "--select", "test_type:data").success
+        truth.update(warehouse.contents())
+        assert all(truth[f"silver.{name}"] for name in ("trade", "duplicate", "superseded", "quarantine"))
+        assert all(truth[name] for name in ("gold.ohlcv_1d", "gold.price_anomaly_1m", "gold.volume_anomaly_1h"))
+        _start_again(warehouse)
+    chance = random.Random(seed)
+    shuffled = chance.sample(story, len(story))
+    cuts = sorted(chance.sample(range(1, len(shuffled)), 11))
+    loads = [shuffled[a:b] for a, b in zip([0, *cuts], [*cuts, len(shuffled)], strict=True)]
+    for batch in (loads[:3], loads[3:9], loads[9:]):
+        _arrive(warehouse, batch)
+        warehouse.run(*chance.choice([(), (), ("silver",), ("trade", "candle", "gold")]))
+    warehouse.run()
+    for relation, rows in warehouse.contents().items():
+        assert rows == truth[relation], relation
+    warehouse.check()
+
+
+def _start_again(warehouse: Warehouse) -> None:
+    tables = warehouse.rows(
+        """select format('%I.%I', schemaname, tablename) as name from pg_tables
+        where schemaname in ('raw', 'silver', 'gold', 'ops') and tablename <> 'migration'"""
+    )
+    warehouse.connection.execute(f"truncate {', '.join(row['name'] for row in tables)}".encode())
+
+
+def test_a_second_run_changes_nothing(warehouse: Warehouse, story: list[tuple[str, Row]]) -> None:
+    _arrive(warehouse, [story])
+    warehouse.run()
+    books = ("ops.load_mark", "ops.build", "ops.build_mark", "ops.touched_bucket")
+    before, entries = warehouse.contents(), [warehouse.count(book) for book in books]
+    written = "select string_agg(relname || ':' || (n_tup_ins + n_tup_upd + n_tup_del), ' ' order by relname) as n from pg_stat_user_tables"
+    earlier = warehouse.rows(written)
+    warehouse.run()
+    assert warehouse.contents() == before
+    assert [warehouse.count(book) for book in books] == entries
+    assert warehouse.rows(written) == earlier
+
+
+def test_two_runs_at_once_change_no_row(warehouse: Warehouse, story: list[tuple[str, Row]]) -> None:
+    """Two processes, from tables that don't exist yet: both succeed, and nothing is doubled."""
+    warehouse.connection.execute("drop table silver.market, silver.trade, gold.ohlcv_1m")
+    _arrive(warehouse, [story])
+    runs = [warehouse.run_apart(), warehouse.run_apart()]
+    assert [run.wait(timeout=120) for run in runs] == [0, 0]
+    warehouse.run()
+    at_once = warehouse.contents()
+    _start_again(warehouse)
+    _arrive(warehouse, [story])
+    warehouse.run()
+    assert warehouse.contents() == at_once
+    warehouse.check()

@@ -1,0 +1,159 @@
+"""Gold over real PostgreSQL: exactly the touched windows are made anew, in every layer."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.transform.conftest import BARS, GOLD, Warehouse
+from tests.transform.rows import at, candle, trade
+
+WIDTHS = dict(zip(BARS, (1, 5, 15, 60, 240, 1440), strict=True))
+
+
+def _day_of_trades() -> list[dict[str, Any]]:
+    """Two markets, a trade each ten seconds for three hours, prices that wander."""
+    return [
+        trade(
+            n, at("12:00") + timedelta(seconds=10 * n), str(1000 + (n * 7919) % 23), size=f"0.{1 + n % 9}",
+            side="sell" if n % 3 else "buy", market=market,
+        )
+        for market in ("BTC-KRW", "ETH-KRW")
+        for n in range(1080)
+    ]  # fmt: skip
+
+
+def test_bars_are_the_trades_to_the_last_digit(warehouse: Warehouse) -> None:
+    """Against bars computed here, in Decimal, from the rows that were sent."""
+    trades = _day_of_trades()
+    warehouse.load("trade", trades)
+    warehouse.run("trade+")
+    for mart, minutes in WIDTHS.items():
+        expected = _bars(trades, minutes)
+        found = {(r.pop("market"), r.pop("bucket_at")): r for r in warehouse.rows(f"select * from {mart}")}
+        assert found.keys() == expected.keys(), mart
+        for key, bar in expected.items():
+            assert {name: found[key][name] for name in bar} == bar, (mart, key)
+    warehouse.check()
+
+
+def _bars(trades: list[dict[str, Any]], minutes: int) -> dict[tuple[str, datetime], dict[str, Any]]:
+    buckets: dict[tuple[str, datetime], list[dict[str, Any]]] = {}
+    for row in trades:
+        start = at("00:00") + (row["event_at"] - at("00:00")) // timedelta(minutes=minutes) * timedelta(minutes=minutes)
+        buckets.setdefault((row["market"], start), []).append(row)
+    return {key: _bar(sorted(rows, key=lambda r: (r["event_at"], r["trade_id"]))) for key, rows in buckets.items()}
+
+
+def _bar(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    prices = [Decimal(r["price"]) for r in rows]
+    sizes = [Decimal(r["size"]) for r in rows]
+    quote = sum(p * s for p, s in zip(prices, sizes, strict=True))
+    return {
+        "open": prices[0],
+        "high": max(prices),
+        "low": min(prices),
+        "close": prices[-1],
+        "volume_base": sum(sizes),
+        "volume_quote": quote,
+        "vwap": round(quote / sum(sizes), 12),
+        "trade_count": len(rows),
+        "buy_volume_base": sum((s for r, s in zip(rows, sizes, strict=True) if r["side"] == "buy"), Decimal()),
+        "sell_volume_base": sum((s for r, s in zip(rows, sizes, strict=True) if r["side"] == "sell"), Decimal()),
+    }
+
+
+def test_a_late_trade_changes_exactly_its_bars(warehouse: Warehouse) -> None:
+    warehouse.load("trade", _day_of_trades())
+    warehouse.run("trade+")
+    before = warehouse.contents(GOLD)
+    warehouse.load("trade", [trade(99_999, at("13:07:03"), "5000", size="2")])
+    warehouse.run("trade+")
+    after = warehouse.contents(GOLD)
+    for mart in BARS:
+        assert len(set(before[mart]) ^ set(after[mart])) == 2, mart
+        assert len(before[mart]) == len(after[mart])
+    highs = [warehouse.rows(f"select market, bucket_at from {mart} where high = 5000") for mart in BARS]
+    starts = ["13:07", "13:05", "13:00", "13:00", "12:00", "00:00"]
+    assert highs == [[{"market": "BTC-KRW", "bucket_at": at(start)}] for start in starts]
+    warehouse.check()
+
+
+def test_a_bar_whose_trades_are_gone_goes_too(warehouse: Warehouse) -> None:
+    """REST said 14:40, the socket says 09:10 of the same id: the bars of 14:40 vanish from every layer that had only it."""
+    warehouse.load("trade", [trade(1, at("14:40"), source="rest")])
+    warehouse.run("trade+")
+    warehouse.load("trade", [trade(1, at("09:10"))])
+    warehouse.run("trade+")
+    starts = ["09:10", "09:10", "09:00", "09:00", "08:00", "00:00"]
+    for mart, start in zip(BARS, starts, strict=True):
+        assert [r["bucket_at"] for r in warehouse.rows(f"select bucket_at from {mart}")] == [at(start)], mart
+    warehouse.check()
+
+
+def test_a_build_between_two_models_is_not_lost(warehouse: Warehouse) -> None:
+    """Silver builds again after ohlcv_1m and before ohlcv_5m: the upper layer waits until the lower has it."""
+    warehouse.load("trade", [trade(1, at("14:40"))])
+    warehouse.run("trade", "ohlcv_1m")
+    warehouse.load("trade", [trade(2, at("14:41"))])
+    warehouse.run("trade", "ohlcv_5m")
+    assert [r["trade_count"] for r in warehouse.rows("select trade_count from gold.ohlcv_5m")] == [1]
+    warehouse.run("trade+")
+    assert [r["trade_count"] for r in warehouse.rows("select trade_count from gold.ohlcv_5m")] == [2]
+    warehouse.check()
+
+
+def test_a_failing_layer_waits_and_catches_up(warehouse: Warehouse) -> None:
+    warehouse.load("trade", [trade(1, at("14:40"))])
+    warehouse.connection.execute("alter table gold.ohlcv_15m add constraint broken check (high < 0)")
+    assert "broken" in warehouse.fails()
+    assert [warehouse.count(mart) for mart in BARS] == [1, 1, 0, 0, 0, 0]
+    assert warehouse.count("ops.build_mark", "consumer = 'gold.ohlcv_15m'") == 0
+    warehouse.connection.execute("alter table gold.ohlcv_15m drop constraint broken")
+    warehouse.run("trade+")
+    assert [warehouse.count(mart) for mart in BARS] == [1] * 6
+    warehouse.check()
+
+
+def test_open_and_close_are_exact_where_floats_would_mix_ids_up(warehouse: Warehouse) -> None:
+    big = 2**53
+    prices = {big + 3: "13", big + 2: "12", big: "10", big + 1: "11"}
+    warehouse.load("trade", [trade(trade_id, at("14:40"), price) for trade_id, price in prices.items()])
+    warehouse.run("trade+")
+    for mart in BARS:
+        assert warehouse.rows(f"select open::int, close::int from {mart}") == [{"open": 10, "close": 13}], mart
+
+
+def test_jumps_are_found_and_quiet_minutes_are_not(warehouse: Warehouse) -> None:
+    trades = [trade(n, at("10:00") + timedelta(minutes=n), "1000" if n % 2 else "1001") for n in range(90)]
+    jump = [trade(1000 + n, at("11:30") + timedelta(minutes=n), "1050") for n in range(5)]
+    warehouse.load("trade", trades + jump)
+    warehouse.run("trade+")
+    found = warehouse.rows("select bucket_at, direction, severity, detected_by from gold.price_anomaly_1m order by 1")
+    assert found[0] == {
+        "bucket_at": at("11:30"), "direction": "up", "severity": "critical", "detected_by": "both",
+    }  # fmt: skip
+    assert {row["bucket_at"] for row in found} <= {at("11:30") + timedelta(minutes=n) for n in range(3)}
+    # The trade before the jump turns out to have been a step towards it: the scores after it are made anew.
+    warehouse.load("trade", [trade(2000, at("11:29:59"), "1050")])
+    warehouse.run("trade+")
+    assert [r["bucket_at"] for r in warehouse.rows("select bucket_at from gold.price_anomaly_1m order by 1")][0] == at(
+        "11:29"
+    )
+    warehouse.check()
+
+
+def test_volume_is_held_against_the_exchanges_hours_where_ours_are_missing(warehouse: Warehouse) -> None:
+    hours = [at("00:00") - timedelta(hours=n) for n in range(1, 100)]
+    history = [candle(h, "9" if h.hour % 2 else "11", h, "1h", source="rest") for h in hours]
+    warehouse.load("trade", [trade(1, at("00:10"), size="100"), trade(2, at("01:10"), size="10")])
+    warehouse.run()
+    assert warehouse.count("gold.volume_anomaly_1h") == 0
+    warehouse.load("candle", history)
+    warehouse.run()
+    found = warehouse.rows("select bucket_at, ratio_to_median::int, history_hours from gold.volume_anomaly_1h")
+    assert found == [{"bucket_at": at("00:00"), "ratio_to_median": pytest.approx(9, abs=2), "history_hours": 99}]
+    warehouse.check()

@@ -1,0 +1,84 @@
+"""The dbt project as such: its unit tests, its documentation, who may read what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+import pytest
+import yaml
+
+from tests.transform.conftest import GOLD, PROJECT, Dbt, Warehouse
+from tests.transform.rows import at, trade
+from tidemark.contracts import CONTRACTS
+from tidemark.contracts.render import meaning
+
+MODELS = sorted(path.stem for path in PROJECT.glob("models/*/*.sql"))
+
+
+def _columns(model: str) -> dict[str, str]:
+    (file,) = PROJECT.glob(f"models/*/{model}.yml")
+    (declared,) = yaml.safe_load(file.read_text("utf-8"))["models"]
+    return {column["name"]: column["description"] for column in declared["columns"]}
+
+
+def test_dbt_unit_tests(warehouse: Warehouse) -> None:
+    result = warehouse.dbt("test", "--select", "test_type:unit")
+    assert result.success, [r.message for r in result.result.results if r.status != "pass"]
+    assert len(result.result.results) >= 8
+
+
+def test_silver_describes_every_column_in_the_words_of_its_contract() -> None:
+    for dataset in ("trade", "ticker", "candle", "market"):
+        columns = _columns(dataset)
+        contract = CONTRACTS[dataset]
+        assert {f.name: meaning(f) for f in contract.raw_columns}.items() <= columns.items(), dataset
+
+
+def test_every_table_and_column_carries_its_comment(warehouse: Warehouse) -> None:
+    found = warehouse.rows(
+        """
+        select n.nspname || '.' || c.relname as name, a.attname as column, col_description(c.oid, a.attnum) as text,
+            obj_description(c.oid, 'pg_class') as about
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_attribute a on a.attrelid = c.oid
+        where n.nspname in ('silver', 'gold') and c.relkind = 'r' and a.attnum > 0
+        """
+    )
+    tables = [row for row in found if row["name"].split(".")[1] in MODELS]
+    assert {row["name"].split(".")[1] for row in tables} == set(MODELS)
+    assert [row for row in tables if not row["text"] or not row["about"]] == []
+    for model in MODELS:
+        in_table = {r["column"]: r["text"] for r in tables if r["name"].endswith("." + model)}
+        assert in_table == _columns(model)
+
+
+def test_a_contract_that_gains_a_column_extends_the_table(warehouse: Warehouse) -> None:
+    warehouse.load("trade", [trade(1, at("14:40"))])
+    warehouse.run("trade")
+    warehouse.connection.execute("alter table silver.trade drop column best_ask_size")
+    warehouse.load("trade", [trade(2, at("14:41"), best_ask_size="2.50")])
+    warehouse.run("trade")
+    rows = warehouse.rows("select best_ask_size::text as size from silver.trade order by trade_id")
+    assert rows == [{"size": None}, {"size": "2.5"}]
+
+
+def test_readers_of_gold_see_gold_and_change_nothing(warehouse: Warehouse) -> None:
+    warehouse.load("trade", [trade(1, at("14:40"))])
+    warehouse.run()
+    with psycopg.connect(warehouse.connection.info.dsn, user="tidemark_gold_ro", autocommit=True) as reader:
+        for mart in GOLD:
+            reader.execute(f"select * from {mart}".encode())
+        assert reader.execute("select count(*) from gold.ohlcv_1h").fetchone() == (1,)
+        for refused in ("delete from gold.ohlcv_1h", "select * from silver.trade", "create table gold.mine (a int)"):
+            with pytest.raises(psycopg.Error):
+                reader.execute(refused.encode())
+
+
+def test_the_documentation_is_one_page_that_needs_no_network(warehouse: Warehouse, tmp_path: Path) -> None:
+    dbt: Dbt = warehouse.dbt
+    place = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target-path", str(tmp_path)]
+    result = dbt._runner.invoke(["docs", "generate", "--static", *place, "--log-path", str(tmp_path), "--quiet"])
+    assert result.success, result.exception
+    page = (tmp_path / "static_index.html").read_text("utf-8")
+    assert "silver.duplicate + silver.superseded" in page
+    assert "Price of the first trade, by (event_at, trade_id)." in page

@@ -1,0 +1,201 @@
+"""Silver over real PostgreSQL: what each row becomes, however and whenever it arrives."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.transform.conftest import SILVER, Warehouse
+from tests.transform.rows import at, candle, listing, orderbook, ticker, trade
+
+ID = 17732400590950000
+
+
+def test_the_same_trade_by_socket_and_by_rest_is_one_trade(warehouse: Warehouse) -> None:
+    warehouse.load("trade", [trade(ID, at("14:40"), "127.500"), trade(ID + 1, at("14:40"))])
+    warehouse.load("trade", [trade(ID, at("14:40"), "127.5", source="rest")])
+    warehouse.run("trade")
+    kept = warehouse.rows("select trade_id, price::text, source from silver.trade order by trade_id")
+    assert kept == [
+        {"trade_id": ID, "price": "127.5", "source": "ws"},
+        {"trade_id": ID + 1, "price": "100", "source": "ws"},
+    ]
+    assert warehouse.rows("select natural_key, source from silver.duplicate") == [
+        {"natural_key": f"BTC-KRW|{ID}", "source": "rest"}
+    ]
+    warehouse.check()
+
+
+def test_a_row_by_rest_gives_way_when_the_socket_row_comes(warehouse: Warehouse) -> None:
+    warehouse.load("trade", [trade(ID, at("14:40"), source="rest")])
+    warehouse.run("trade")
+    warehouse.load("trade", [trade(ID, at("14:40"))])
+    warehouse.run("trade")
+    assert [row["source"] for row in warehouse.rows("select source from silver.trade")] == ["ws"]
+    assert [row["source"] for row in warehouse.rows("select source from silver.duplicate")] == ["rest"]
+    warehouse.check()
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)])
+def test_a_conflict_ends_the_same_in_any_order(warehouse: Warehouse, order: tuple[int, ...]) -> None:
+    """Two rows say 127 and come by REST, two say 128, one of them by socket: that one wins."""
+    rows = [
+        trade(ID, at("14:40"), "127", source="rest", kafka_offset=1),
+        trade(ID, at("14:40"), "127", source="rest", kafka_offset=2),
+        trade(ID, at("14:41"), "128", source="rest", kafka_offset=3),
+        trade(ID, at("14:41"), "128", kafka_offset=4),
+    ]
+    for number in order:
+        warehouse.load("trade", [rows[number]])
+        warehouse.run("trade")
+    warehouse.check()
+    assert [row["kafka_offset"] for row in warehouse.rows("select kafka_offset from silver.trade")] == [4]
+    assert [row["kafka_offset"] for row in warehouse.rows("select kafka_offset from silver.duplicate")] == [3]
+    refused = warehouse.rows(
+        "select kafka_offset, reason, payload->>'price' as price from silver.quarantine order by 1"
+    )
+    assert refused == [{"kafka_offset": n, "reason": "conflict", "price": "127"} for n in (1, 2)]
+
+
+def test_bad_rows_are_quarantined_with_their_reason_and_the_rest_flows(warehouse: Warehouse) -> None:
+    warehouse.load("market", [listing("BTC-KRW", at("00:00"))])
+    warehouse.load(
+        "trade",
+        [
+            trade(ID, at("14:40")),
+            trade(ID + 1, at("14:40"), "-1"),
+            trade(ID + 2, at("14:40"), None),
+            trade(None, at("14:40")),
+            trade(ID + 3, None, received_at=at("15:20")),
+            trade(ID + 4, at("14:40"), side="up"),
+            trade(ID + 5, at("14:40"), market="XYZ-KRW"),
+            trade(ID + 6, at("14:40"), exchange=None),
+            trade(ID + 7, at("14:40"), stream_type="SOMETHING_NEW"),
+        ],
+    )
+    warehouse.run("market", "trade")
+    assert warehouse.count("silver.trade") == 2
+    reasons = warehouse.rows(
+        "select reason, hour_at, payload->>'trade_id' as id from silver.quarantine order by reason"
+    )
+    assert [(row["reason"], row["hour_at"]) for row in reasons] == [
+        ("bad_price", at("14:00")),
+        ("bad_side", at("14:00")),
+        ("missing_event_at", at("15:00")),
+        ("missing_exchange", at("14:00")),
+        ("missing_price", at("14:00")),
+        ("missing_trade_id", at("14:00")),
+        ("unknown_market", at("14:00")),
+    ]
+    warehouse.check()
+
+
+def test_a_market_listed_later_gets_its_trades_back(warehouse: Warehouse) -> None:
+    warehouse.load("market", [listing("BTC-KRW", at("00:00"))])
+    warehouse.load("trade", [trade(1, at("14:40"), market="NEW-KRW"), trade(2, at("14:40"))])
+    warehouse.run("market", "trade+")
+    assert warehouse.count("silver.quarantine", "reason = 'unknown_market'") == 1
+    assert warehouse.count("gold.ohlcv_1m") == 1
+    warehouse.load("market", [listing("BTC-KRW", at("15:00")), listing("NEW-KRW", at("15:00"))])
+    warehouse.run("market", "trade+")
+    assert warehouse.count("silver.quarantine") == 0
+    assert warehouse.count("silver.trade", "market = 'NEW-KRW'") == 1
+    assert warehouse.count("gold.ohlcv_1d") == 2
+    assert warehouse.count("silver.superseded", "dataset = 'market'") == 1
+    warehouse.check()
+
+
+def test_a_first_list_refuses_what_came_before_it(warehouse: Warehouse) -> None:
+    """Without a list every market is taken; the verdict after it is the one of rows that come after it."""
+    strays = [trade(1, at("14:40"), market="XYZ-KRW"), trade(1, at("14:40"), market="XYZ-KRW", source="rest")]
+    warehouse.load("trade", [*strays, trade(2, at("14:40"))])
+    warehouse.run("market", "trade+")
+    assert warehouse.count("silver.trade") == 2
+    assert warehouse.count("gold.ohlcv_1d") == 2
+    warehouse.load("market", [listing("BTC-KRW", at("15:00"))])
+    warehouse.run("market", "trade+")
+    assert [row["market"] for row in warehouse.rows("select market from silver.trade")] == ["BTC-KRW"]
+    assert warehouse.count("silver.quarantine", "reason = 'unknown_market'") == 2
+    assert [row["market"] for row in warehouse.rows("select market from gold.ohlcv_1d")] == ["BTC-KRW"]
+    warehouse.check()
+
+
+def test_a_candle_is_its_latest_state(warehouse: Warehouse) -> None:
+    minute = at("14:40")
+    warehouse.load("candle", [candle(minute, "5", at("14:40:20")), candle(minute, "9", at("14:41:00.3"))])
+    warehouse.run("candle")
+    warehouse.load(
+        "candle", [candle(minute, "7", at("14:40:40")), candle(minute, "9", at("14:41:00.3"), source="rest")]
+    )
+    warehouse.run("candle")
+    assert [str(row["volume_base"]) for row in warehouse.rows("select volume_base from silver.candle")] == ["9"]
+    assert warehouse.count("silver.superseded") == 2
+    assert warehouse.count("silver.duplicate") == 1
+    warehouse.check()
+
+
+def test_states_of_one_millisecond_are_kept_apart_unless_they_say_the_same(warehouse: Warehouse) -> None:
+    moment = at("14:40:00.001")
+    warehouse.load(
+        "ticker",
+        [
+            ticker(moment, "100"),
+            ticker(moment, "101"),
+            ticker(moment, "100.0", stream_type="SNAPSHOT"),
+            ticker(moment, "100", extra={"new": 1}),
+        ],
+    )
+    warehouse.load("orderbook", [orderbook(moment, "101", "99"), orderbook(moment, "101", "98")])
+    warehouse.load("orderbook", [orderbook(moment, "101", "99", stream_type="SNAPSHOT")])
+    warehouse.run("ticker", "orderbook")
+    assert warehouse.count("silver.ticker") == 3
+    assert warehouse.count("silver.orderbook") == 2
+    assert warehouse.count("silver.duplicate") == 2
+    book = warehouse.rows(
+        "select spread::text, mid_price::text, imbalance::text, ask_levels from silver.orderbook order by spread limit 1"
+    )
+    assert book == [{"spread": "2", "mid_price": "100", "imbalance": "0", "ask_levels": 2}]
+    warehouse.check()
+
+
+def test_two_loads_that_commit_in_the_other_order_lose_nothing(warehouse: Warehouse) -> None:
+    import psycopg
+    from psycopg.rows import dict_row
+
+    with psycopg.connect(warehouse.connection.info.dsn, row_factory=dict_row) as slow:
+        first = warehouse.load("trade", [trade(1, at("14:40"))], slow)
+        second = warehouse.load("trade", [trade(2, at("14:40"))])
+        assert second > first
+        warehouse.run("trade")
+        assert [row["trade_id"] for row in warehouse.rows("select trade_id from silver.trade")] == [2]
+        slow.commit()
+    warehouse.run("trade")
+    assert [row["trade_id"] for row in warehouse.rows("select trade_id from silver.trade order by 1")] == [1, 2]
+
+
+def test_a_failure_at_the_very_end_leaves_no_trace(warehouse: Warehouse) -> None:
+    """The last statement of silver's transaction fails: no mark, no row, no account, no build."""
+    warehouse.connection.execute(
+        """
+        create function ops.refuse() returns trigger language plpgsql as 'begin raise ''no room''; end';
+        create trigger refuse before insert on ops.touched_bucket for each row execute function ops.refuse();
+        """
+    )
+    warehouse.load("trade", [trade(1, at("14:40")), trade(1, at("14:40"), source="rest"), trade(2, None)])
+    assert "no room" in warehouse.fails("trade")
+    for relation in (*SILVER, "ops.load_mark", "ops.build", "ops.touched_bucket"):
+        assert warehouse.count(relation) == 0, relation
+    warehouse.connection.execute("drop trigger refuse on ops.touched_bucket")
+    warehouse.run("trade")
+    places = ("silver.trade", "silver.duplicate", "silver.quarantine", "ops.build")
+    assert [warehouse.count(relation) for relation in places] == [1, 1, 1, 1]
+    warehouse.check()
+
+
+def test_a_dropped_table_is_made_anew_from_everything(warehouse: Warehouse) -> None:
+    warehouse.load("trade", [trade(n % 7, at(f"14:{n:02}"), source="rest" if n % 2 else "ws") for n in range(30)])
+    warehouse.run()
+    before = warehouse.contents()
+    warehouse.connection.execute("drop table silver.trade; drop table gold.ohlcv_5m; drop table gold.price_anomaly_1m")
+    warehouse.run()
+    assert warehouse.contents() == before
+    warehouse.check()
