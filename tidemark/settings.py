@@ -136,7 +136,7 @@ class LlmSettings(Role):
 
     base_url: str = "https://api.anthropic.com"
     api_key: SecretStr = SecretStr("")
-    model: str = "claude-sonnet-4-5"
+    model: str = "claude-sonnet-5-5"
     timeout_s: float = Field(default=60.0, gt=0)
     max_tokens: int = Field(default=2_000, ge=100)
 
