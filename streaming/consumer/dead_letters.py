@@ -73,6 +73,10 @@ class KafkaDeadLetters:
                 f"{len(failed) + left} of {len(letters)} dead letters did not reach {topic}: {reason}"
             )
 
+    def close(self) -> None:
+        """Leave the broker."""
+        self._producer.close()
+
     def _produce(self, topic: str, chain: Chain, letter: DeadLetter, delivered: Any) -> None:
         record = letter.record
         while True:

@@ -44,7 +44,8 @@ class Sink:
     """One worker.
 
     The workers of a group share out ``topics`` (all of the configured exchanges when left out), unless ``places``
-    names the partitions that this one writes. ``after_upload`` is called with an object's path between its upload and the commit.
+    names the partitions that this one writes. ``after_upload`` is called with an object's path between its upload
+    and the commit.
     """
 
     def __init__(
@@ -61,12 +62,13 @@ class Sink:
         self._places = places
         self._consumer: Any = Consumer(_consumer_config(settings))
         self._looks = KafkaLog(settings.kafka, self._sink.worker)
+        self._dead_letters = KafkaDeadLetters(settings.kafka, self._sink.worker)
         self._cluster = cluster_name(settings.kafka.cluster, _reported_cluster(self._consumer, settings))
         self.totals = Totals()
         self._around = Surroundings(
             store=open_store(settings.lake),
             log=self._looks,
-            dead_letters=KafkaDeadLetters(settings.kafka, self._sink.worker),
+            dead_letters=self._dead_letters,
             limits=self._sink,
             now=time.monotonic,
             after_upload=after_upload,
@@ -111,6 +113,7 @@ class Sink:
         finally:
             self._consumer.close()
             self._looks.close()
+            self._dead_letters.close()
 
     # --- one turn of the loop ---------------------------------------------------------------------------
 

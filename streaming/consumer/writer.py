@@ -148,7 +148,11 @@ class PartitionWriter:
         gathered = self.buffer
         if not len(gathered):
             return
-        if not self._fits():
+        links = self._list(self._before)
+        if any(link.start == gathered.start for link in links):
+            self._adopt(gathered.start)
+            return
+        if not self._fits(links):
             _log.warning("chain changed", chain=str(self.chain), start=gathered.start, end=gathered.next - 1)
             self._settle(self._list(0), 0)
             return
@@ -156,10 +160,12 @@ class PartitionWriter:
         if not gathered.dead_sent:
             self._around.dead_letters.send(self.chain, gathered.dead)
             gathered.dead_sent = True
-        if self._put(footer, data) and (self._until is None or gathered.next <= self._until):
-            self._before, self.buffer = gathered.start, self._empty(gathered.next)
-        else:
+        if not self._put(footer, data):
+            self._adopt(gathered.start)
+        elif self._until is not None and gathered.next > self._until:
             self._settle(self._list(gathered.start), gathered.start)
+        else:
+            self._before, self.buffer = gathered.start, self._empty(gathered.next)
 
     def skip_missing(self, offered: int) -> None:
         """The log offered ``offered`` where ``next`` was expected: find out whether what lies between is gone.
@@ -186,13 +192,18 @@ class PartitionWriter:
         self.buffer = self._empty(self.buffer.start)
         return dropped
 
-    def _fits(self) -> bool:
-        """Whether what was gathered still lies in a hole of the chain.
+    def _adopt(self, start: int) -> None:
+        """Go on behind the object that another writer has made of the offsets from ``start`` on."""
+        self._around.totals.lost_races += 1
+        _log.info("another writer was faster", chain=str(self.chain), start=start)
+        self._settle(self._list(start), start)
+
+    def _fits(self, links: list[Link]) -> bool:
+        """Whether what was gathered still lies in a hole of the chain; ``links`` are those from the one before it on.
 
         It may not when somebody deleted objects and another writer filled the hole in other portions; then the name
         would be free, and the object would overlap its neighbours.
         """
-        links = self._list(self._before)
         before = [(link.start, link.end) for link in links if link.start < self.buffer.start]
         behind = [link.start for link in links if link.start > self.buffer.start]
         joins = chains.resume(before, start=self._before).offset == self.buffer.start
@@ -225,8 +236,6 @@ class PartitionWriter:
         path = self.chain.path(footer.start)
         created = self._around.store.put_new(path, data)
         if not created:
-            self._around.totals.lost_races += 1
-            _log.info("another writer was faster", path=path)
             return False
         self._around.totals.count(footer, len(data))
         _log.info(

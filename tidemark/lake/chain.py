@@ -162,15 +162,6 @@ def list_chain(store: ObjectStore, chain: Chain, *, start: int = 0, cache: Foote
     return [_link(chain, o.path, f) for o, f in zip(listed, footers, strict=True)]
 
 
-def next_start(store: ObjectStore, chain: Chain, offset: int) -> int | None:
-    """First offset of the first object that begins behind ``offset``; None when there is none."""
-    for listed in store.list(chain.prefix, start_after=chain.path(offset)):
-        named = naming.parse_chain_object(listed.path)
-        if named is not None:
-            return named.start
-    return None
-
-
 def fingerprint(offset: int, timestamp_ms: int, key: bytes | None, value: bytes | None) -> str:
     """Recognises one record of a log: 32 hex digits over its offset, time, key and value."""
     digest = hashlib.sha256(f"{offset}:{timestamp_ms}:{-1 if key is None else len(key)}:".encode())

@@ -67,7 +67,7 @@ def test_killed_between_upload_and_commit_again_and_again(plant: Plant) -> None:
 
 
 def test_two_workers_assigned_to_the_same_partition(plant: Plant) -> None:
-    """Both write; their portions differ, so each must take over where the other's object ends."""
+    """Their portions differ, so each must take over where the other's object ends."""
     topic = plant.make_topic()
     places = [(topic, 0)]
     plant.send(topic, trades(0, 400))
@@ -80,8 +80,7 @@ def test_two_workers_assigned_to_the_same_partition(plant: Plant) -> None:
             time.sleep(0.2)
         until(lambda: plant.end(topic) == 1_999, 60)
     plant.assert_exact(topic, 2_000)
-    assert one.totals.objects > 0
-    assert other.totals.objects > 0
+    assert one.totals.lost_races + other.totals.lost_races > 0
     assert one.totals.objects + other.totals.objects == len(plant.links(topic))
 
 
