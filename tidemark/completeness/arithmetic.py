@@ -10,7 +10,8 @@ shows in each of its hours. While a layer has builds to take that touch the hour
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -25,40 +26,47 @@ DATASET: Final = "trade"
 _DAY: Final = timedelta(days=1)
 #: Layers and the width (hours) at which each is compared.
 LAYERS: Final = {"1m": 1, "5m": 1, "15m": 1, "1h": 1, "4h": 4, "1d": 24}
+_FINEST: Final = "1m"
 
-_TRADES: Final = """
-SELECT date_bin('1 hour', event_at, timestamptz '2000-01-01 00:00:00+00'), count(*) FROM silver.trade
-WHERE exchange = %(exchange)s AND event_at >= %(first)s AND event_at < %(last)s GROUP BY 1
-"""
-_DIFFERENCES: Final = """
-WITH trades AS (
+# Silver is summed once, by hour; a layer's own width puts the hours together.
+_SUMS: Final = """
+WITH trades AS MATERIALIZED (
     SELECT
-        market, date_bin(%(width)s, event_at, timestamptz '2000-01-01 00:00:00+00') AS bin,
+        market, date_bin('1 hour', event_at, timestamptz '2000-01-01 00:00:00+00') AS hour_at,
         count(*) AS n, sum(size) AS base, sum(price * size) AS quote
     FROM silver.trade
     WHERE exchange = %(exchange)s AND event_at >= %(first)s AND event_at < %(last)s
     GROUP BY 1, 2
 ),
 
-bars AS (
+expected AS (
     SELECT
-        market, date_bin(%(width)s, bucket_at, timestamptz '2000-01-01 00:00:00+00') AS bin,
-        sum(trade_count) AS n, sum(volume_base) AS base, sum(volume_quote) AS quote
-    FROM {bars}
-    WHERE exchange = %(exchange)s AND bucket_at >= %(first)s AND bucket_at < %(last)s
-    GROUP BY 1, 2
-)
+        layer, market, date_bin(width, hour_at, timestamptz '2000-01-01 00:00:00+00') AS bin,
+        sum(n) AS n, sum(base) AS base, sum(quote) AS quote
+    FROM trades CROSS JOIN (VALUES {layers}) AS layers (layer, width)
+    GROUP BY 1, 2, 3
+),
+
+actual AS ({bars})
 
 SELECT
-    bin, market, coalesce(trades.n, 0), coalesce(bars.n, 0), coalesce(trades.base, 0), coalesce(bars.base, 0),
-    coalesce(trades.quote, 0), coalesce(bars.quote, 0)
-FROM trades FULL JOIN bars USING (market, bin)
-WHERE (trades.n, trades.base, trades.quote) IS DISTINCT FROM (bars.n, bars.base, bars.quote)
-ORDER BY bin, market
+    layer, bin, market, coalesce(expected.n, 0), coalesce(actual.n, 0), coalesce(expected.base, 0),
+    coalesce(actual.base, 0), coalesce(expected.quote, 0), coalesce(actual.quote, 0)
+FROM expected FULL JOIN actual USING (layer, market, bin)
+WHERE layer = {finest}
+    OR (expected.n, expected.base, expected.quote) IS DISTINCT FROM (actual.n, actual.base, actual.quote)
+ORDER BY layer, bin, market
 """
 _BARS: Final = """
-SELECT date_bin('1 hour', bucket_at, timestamptz '2000-01-01 00:00:00+00'), sum(trade_count) FROM gold.ohlcv_1m
-WHERE exchange = %(exchange)s AND bucket_at >= %(first)s AND bucket_at < %(last)s GROUP BY 1
+    SELECT
+        {layer} AS layer, market, date_bin({width}, bucket_at, timestamptz '2000-01-01 00:00:00+00') AS bin,
+        sum(trade_count) AS n, sum(volume_base) AS base, sum(volume_quote) AS quote
+    FROM {table}
+    WHERE exchange = %(exchange)s AND bucket_at >= %(first)s AND bucket_at < %(last)s
+    GROUP BY 2, 3
+"""
+_NO_BARS: Final = """
+    SELECT {layer}, NULL::text, NULL::timestamptz, NULL::numeric, NULL::numeric, NULL::numeric WHERE false
 """
 _WAITING: Final = """
 SELECT DISTINCT date_bin(%(width)s, t.bucket_at, timestamptz '2000-01-01 00:00:00+00')
@@ -80,76 +88,87 @@ class _Difference:
         return {"layer": self.layer, "market": self.market, "from": self.bin.isoformat(), **self.said}
 
 
+@dataclass
+class _Hour:
+    trades: int = 0
+    bars: int = 0
+    wrong: list[_Difference] = field(default_factory=list)
+
+
 def check(connection: Connection, frame: Scope) -> list[Verdict]:
     """Verdicts for the window's event hours, and for hours that were not green."""
-    days = {_midnight(hour) for hour in frame.hours()} | {_midnight(h) for _, h in frame.unsettled(IDENTITY)}
     hours = set(frame.hours()) | {h for _, h in frame.unsettled(IDENTITY)}
+    if not hours or not table_exists(connection, "silver.trade"):
+        return []
     found: list[Verdict] = []
-    for first, last in stretches(days, _DAY):
-        inside = sorted(hour for hour in hours if first <= hour < last)
-        found += _stretch(connection, frame, inside, {"exchange": frame.exchange, "first": first, "last": last})
+    for first, last in stretches({_midnight(hour) for hour in hours}, _DAY):
+        seen = _stretch(connection, {"exchange": frame.exchange, "first": first, "last": last})
+        found += [_verdict(hour_at, seen[hour_at]) for hour_at in sorted(hours & seen.keys())]
     return found
 
 
-def _stretch(connection: Connection, frame: Scope, hours: list[datetime], values: dict[str, Any]) -> list[Verdict]:
-    if not table_exists(connection, "silver.trade"):
-        return []
-    trades: dict[datetime, int] = dict(connection.execute(_TRADES, values).fetchall())
-    bars: dict[datetime, int] = {}
-    if table_exists(connection, "gold.ohlcv_1m"):
-        bars = dict(connection.execute(_BARS, values).fetchall())
-    wrong: dict[datetime, list[_Difference]] = defaultdict(list)
-    for layer, width in LAYERS.items():
-        for difference in _differences(connection, layer, width, values, bool(trades)):
-            for n in range(width):
-                wrong[difference.bin + n * HOUR].append(difference)
-    return [
-        _verdict(hour, trades.get(hour, 0), bars.get(hour, 0), wrong[hour])
-        for hour in hours
-        if hour in trades or hour in bars or wrong[hour]
+def _stretch(connection: Connection, values: dict[str, Any]) -> dict[datetime, _Hour]:
+    """Every hour of some whole days that has trades or bars."""
+    built = {layer: table_exists(connection, _table(layer)) for layer in LAYERS}
+    waiting = {layer: _waiting(connection, layer, values) for layer in LAYERS}
+    hours: dict[datetime, _Hour] = defaultdict(_Hour)
+    for layer, start, market, *sums in connection.execute(_query(built), values):
+        if layer == _FINEST:
+            hours[start].trades += int(sums[0])
+            hours[start].bars += int(sums[1])
+        said = _said(sums) if built[layer] else {"what": f"{_table(layer)} has never been built"}
+        if said:
+            waits = not built[layer] or start in waiting[layer]
+            difference = _Difference(layer, start, market, said, waits)
+            for n in range(LAYERS[layer]):
+                hours[start + n * HOUR].wrong.append(difference)
+    return hours
+
+
+def _query(built: dict[str, bool]) -> sql.Composed:
+    """The comparison of all layers; one that was never built has no bars."""
+    widths = {layer: sql.Literal(timedelta(hours=hours)) for layer, hours in LAYERS.items()}
+    rows = [sql.SQL("({}, {})").format(sql.Literal(layer), width) for layer, width in widths.items()]
+    bars = [
+        sql.SQL(_BARS if built[layer] else _NO_BARS).format(
+            layer=sql.Literal(layer), width=width, table=sql.Identifier(*_table(layer).split("."))
+        )
+        for layer, width in widths.items()
     ]
+    return sql.SQL(_SUMS).format(
+        layers=sql.SQL(", ").join(rows), bars=sql.SQL(" UNION ALL ").join(bars), finest=sql.Literal(_FINEST)
+    )
 
 
-def _verdict(hour_at: datetime, trades: int, bars: int, wrong: list[_Difference]) -> Verdict:
-    waits = [d for d in wrong if d.waits]
-    proven = [d for d in wrong if not d.waits]
+def _waiting(connection: Connection, layer: str, values: dict[str, Any]) -> set[datetime]:
+    """The layer's bins that a build touches which it has not taken."""
+    width = timedelta(hours=LAYERS[layer])
+    rows = connection.execute(_WAITING, {**values, "width": width, "consumer": _table(layer), "dataset": DATASET})
+    return {row[0] for row in rows}
+
+
+def _verdict(hour_at: datetime, hour: _Hour) -> Verdict:
+    waits = [d for d in hour.wrong if d.waits]
+    proven = [d for d in hour.wrong if not d.waits]
     status: Status = "red" if proven else "open" if waits else "green"
     detail: dict[str, Any] = {}
     if proven:
         detail |= {"problems": [d.named() for d in proven[:NAMED]], "problem_count": len(proven)}
     if waits:
         detail["waiting_layers"] = sorted({d.layer for d in waits})
-    return Verdict(DATASET, hour_at, IDENTITY, status, trades, bars, detail)
+    return Verdict(DATASET, hour_at, IDENTITY, status, hour.trades, hour.bars, detail)
 
 
-def _differences(
-    connection: Connection, layer: str, width: int, values: dict[str, Any], any_trades: bool
-) -> list[_Difference]:
-    table = f"gold.ohlcv_{layer}"
-    values = {**values, "width": timedelta(hours=width), "consumer": table, "dataset": DATASET}
-    if not table_exists(connection, table):
-        bins = {_floor(hour, width) for hour, _ in connection.execute(_TRADES, values)} if any_trades else set()
-        return [
-            _Difference(layer, moment, "*", {"what": f"{table} has never been built"}, True) for moment in sorted(bins)
-        ]
-    query = sql.SQL(_DIFFERENCES).format(bars=sql.Identifier(*table.split(".")))
-    rows = connection.execute(query, values).fetchall()
-    if not rows:
-        return []
-    waiting = {row[0] for row in connection.execute(_WAITING, values)}
-    return [_Difference(layer, row[0], row[1], _said(row), row[0] in waiting) for row in rows]
-
-
-def _said(row: tuple[Any, ...]) -> dict[str, str]:
+def _said(sums: Sequence[Any]) -> dict[str, str]:
     """The sums that differ, silver's first."""
     names = ("trade_count", "volume_base", "volume_quote")
-    pairs = zip(names, row[2::2], row[3::2], strict=True)
+    pairs = zip(names, sums[::2], sums[1::2], strict=True)
     return {name: f"{silver} in silver, {gold} in gold" for name, silver, gold in pairs if silver != gold}
+
+
+def _table(layer: str) -> str:
+    return f"gold.ohlcv_{layer}"
 
 
 def _midnight(moment: datetime) -> datetime:
     return moment.replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def _floor(hour: datetime, width: int) -> datetime:
-    return hour.replace(hour=hour.hour - hour.hour % width)

@@ -59,7 +59,7 @@ def check(
         landings = {d: landing(connection, store, naming.raw_topic(exchange, d)) for d in naming.DATASETS}
         marks = {d: watermarks.known(connection, naming.raw_topic(exchange, d)) for d in naming.STREAM_DATASETS}
         found = _verdicts(connection, frame, landings, marks, timeless=kafka.memory)
-        holes = _gaps(connection, frame, landings, marks)
+        holes = _gaps(connection, frame, landings, marks if note is None else {})
     verdicts = settled(frame, found)
     if not dry_run:
         write(connection, frame, verdicts, checked_at)
@@ -88,9 +88,14 @@ def _verdicts(
 def _gaps(
     connection: Connection, frame: Scope, landings: dict[str, Landing], marks: dict[str, list[Watermark]]
 ) -> list[Gap]:
+    """Gaps that no load can shorten any more. Without a broker nothing is known about that: ``marks`` are empty."""
     caught_up = _caught_up(frame, landings, marks)
-    all_loaded = chain.caught_up(landings.values(), [m for found in marks.values() for m in found], None)
-    found = [g for g in gaps.find(connection, frame) if all_loaded or caught_up(hour_of(g.to_at))]
+    everything = [mark for found in marks.values() for mark in found]
+    all_loaded = chain.caught_up(landings.values(), everything, None)
+    settled_hours = [mark.hour_at + HOUR for mark in everything if caught_up(mark.hour_at)]
+    heard_until = frame.now if all_loaded else max(settled_hours, default=None)
+    found = gaps.find(connection, frame, heard_until)
+    found = [g for g in found if g.to_at is None or all_loaded or caught_up(hour_of(g.to_at))]
     for dataset, seen in landings.items():
         found += gaps.dropped_by_log(seen, dataset)
     return found

@@ -10,12 +10,13 @@ end at the last look.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from tidemark import naming
 from tidemark.completeness.verdicts import HOUR, Scope, hour_of
@@ -25,6 +26,13 @@ from tidemark.warehouse.connection import Connection
 
 log = logging.getLogger(__name__)
 _TIMEOUT_S: Final = 20.0
+_ATTEMPTS: Final = 10
+_PAUSE_S: Final = 1.0
+_PASSING: Final = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+)
 #: The identity that needs watermarks: its hours that were not green are asked for again.
 CHAIN: Final = 1
 
@@ -62,7 +70,7 @@ def capture(connection: Connection, settings: KafkaSettings, frame: Scope) -> st
         }
     )
     try:
-        found = list(_found(connection, consumer, settings, frame))
+        found = _patiently(lambda: list(_found(connection, consumer, settings, frame)))
     except KafkaException as error:
         problem = f"no watermarks: the broker at {settings.bootstrap_servers} doesn't answer ({error.args[0].str()})"
         log.warning(problem)
@@ -81,6 +89,18 @@ def known(connection: Connection, topic: str) -> list[Watermark]:
         [topic],
     )
     return [Watermark(Chain(topic, c, e, p), hour, low, high) for c, e, p, hour, low, high in rows]
+
+
+def _patiently(ask: Callable[[], list[Watermark]]) -> list[Watermark]:
+    """Ask again while a partition is only changing its leader."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() not in _PASSING:
+                raise
+            time.sleep(_PAUSE_S)
+    return ask()
 
 
 def _found(connection: Connection, consumer: Consumer, settings: KafkaSettings, frame: Scope) -> Iterator[Watermark]:

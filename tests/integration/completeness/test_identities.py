@@ -470,3 +470,37 @@ def test_a_killed_connection_ends_with_its_last_frame(place: Place) -> None:
     for _ in range(2):
         gaps.write(place.opened[0], "upbit", found)
     assert place.value("SELECT count(*) FROM ops.gap") == 2
+
+
+def test_a_stream_that_nobody_hears_any_more_has_a_gap_without_an_end(place: Place) -> None:
+    minute, now = timedelta(minutes=1), frame(place)
+    connections(place, ("c1", "open", T0))
+    land(place.store, chain(), trades(chain(), 0, 61, T0))
+    load(place)
+    connection = place.opened[0]
+    assert gaps.find(connection, now) == [], "as long as the ledger has not caught up, it may have spoken"
+    assert gaps.find(connection, now, T0 + 2 * minute) == []
+    [gap] = gaps.find(connection, now, T0 + 30 * minute)
+    assert (gap.stream, gap.from_at, gap.to_at, gap.cause) == ("trade", T0 + minute, None, "killed")
+    gaps.write(connection, "upbit", [gap])
+    # It was only quiet: its next frame ends the gap.
+    land(place.store, chain(), trades(chain(), 61, 5, T0 + 40 * minute))
+    load(place)
+    [gap] = gaps.find(connection, now, T0 + 41 * minute)
+    assert (gap.from_at, gap.to_at) == (T0 + minute, T0 + 40 * minute)
+    gaps.write(connection, "upbit", [gap])
+    assert gaps.find(connection, now, T0 + 41 * minute) == []
+    assert place.value("SELECT count(*) FROM ops.gap") == 1
+
+
+def test_a_stream_that_was_closed_in_order_and_never_opened_again(place: Place) -> None:
+    minute = timedelta(minutes=1)
+    connections(place, ("c1", "open", T0), ("c1", "close", T0 + 10 * minute))
+    [gap] = gaps.find(place.opened[0], frame(place), T0 + 20 * minute)
+    assert (gap.from_at, gap.to_at, gap.cause) == (T0 + 10 * minute, None, "disconnected")
+    gaps.write(place.opened[0], "upbit", [gap])
+    connections(place, ("c2", "open", T0 + 30 * minute))
+    [gap] = gaps.find(place.opened[0], frame(place), T0 + 31 * minute)
+    assert (gap.from_at, gap.to_at) == (T0 + 10 * minute, T0 + 30 * minute)
+    gaps.write(place.opened[0], "upbit", [gap])
+    assert place.value("SELECT count(*) FROM ops.gap WHERE to_at IS NOT NULL") == 1
