@@ -67,6 +67,7 @@ class Worker:
         self._counts = Counts()
         self._broker = Broker(setup.kafka, setup.producer.worker, self._gate, setup.producer.max_buffer_bytes)
         self._watch: CommitWatch | None = None
+        self._end_by: float | None = None
 
     async def run(self) -> int:
         """See ``app.run``."""
@@ -104,10 +105,14 @@ class Worker:
         pace = Pace(self._gate, self._setup.producer.max_lag_bytes)
         self._broker.on_sent, self._broker.on_delivered = pace.sent, pace.delivered
         self._watch = CommitWatch(self._setup.kafka, self._setup.sink_group, self._topics(), pace)
-        try:
-            await asyncio.to_thread(self._watch.start)
-        except KafkaException as error:
-            raise StartError(f"the sink's committed offsets cannot be read: {error}") from error
+        backoff = self._backoff()
+        while not self._stop.is_set():
+            try:
+                await asyncio.to_thread(self._watch.start)
+                break
+            except KafkaException as error:
+                log.warning("the sink's offsets cannot be read yet", error=str(error))
+                await wait_for(self._stop, backoff.next())
         return self._watch
 
     async def _sessions(self) -> list[Session]:
@@ -137,6 +142,7 @@ class Worker:
         waits = [asyncio.create_task(event.wait()) for event in (self._stop, self._broker.failed)]
         done, _ = await asyncio.wait([*running, *beside, *waits], return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping", because="asked to" if self._stop.is_set() else "something failed")
+        self._end_by = asyncio.get_running_loop().time() + self._setup.producer.drain_timeout_s
         ending.set()
         for task in waits:
             task.cancel()
@@ -146,7 +152,9 @@ class Worker:
 
     async def _end(self) -> bool:
         """Deliver what is on its way; whether all of it arrived."""
-        drained = await self._broker.drain(self._setup.producer.drain_timeout_s)
+        now = asyncio.get_running_loop().time()
+        end_by = self._end_by or now + self._setup.producer.drain_timeout_s
+        drained = await self._broker.drain(max(end_by - now, 0.5))
         self._say("stopped" if drained else "stopped with records undelivered")
         if not drained:
             self._broker.abandon()

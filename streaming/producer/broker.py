@@ -29,14 +29,15 @@ _HOLDER: Final = "the broker is behind"
 _BUSY_S: Final = 0.01
 _IDLE_S: Final = 0.1
 
-Delivered = Callable[[str, int, int, int], None]
+Delivered = Callable[[str, int, int | None, int], None]
 
 
 class Broker:
     """Sends records and keeps count of those on their way.
 
     ``failed`` is set when a record could not be delivered for good. ``on_sent(topic, size)`` and
-    ``on_delivered(topic, partition, offset, size)`` are called for every record.
+    ``on_delivered(topic, partition, offset, size)`` are called for every record; the offset is None where the
+    broker found a repeated batch to be there already.
     """
 
     def __init__(self, settings: KafkaSettings, client_id: str, gate: Gate, max_buffer_bytes: int) -> None:
@@ -72,7 +73,7 @@ class Broker:
             KafkaException: the cluster did not answer in time.
         """
         there = self._producer.list_topics(timeout=timeout_s).topics
-        return sorted(topic for topic in topics if topic not in there or there[topic].error is not None)
+        return sorted(set(topics) - set(there))
 
     async def pump(self) -> None:
         """Serve deliveries until cancelled."""
@@ -126,7 +127,7 @@ class Broker:
             self.failed.set()
         elif message is not None:
             self.delivered += 1
-            self.on_delivered(topic, message.partition() or 0, message.offset() or 0, size)
+            self.on_delivered(topic, message.partition() or 0, message.offset(), size)
 
     def _error(self, error: KafkaError) -> None:
         """What librdkafka says beside deliveries: outages pass, a fatal error doesn't."""
@@ -145,6 +146,9 @@ def _configuration(
         "client.id": client_id,
         "enable.idempotence": True,
         "acks": "all",
+        # One request at a time. With more, a partition that was just made (or moved) may refuse the first batch
+        # and take the second: then the first never gets in, and librdkafka reports it as delivered.
+        "max.in.flight.requests.per.connection": 1,
         "compression.type": "lz4",
         "linger.ms": 5,
         "partitioner": "murmur2_random",

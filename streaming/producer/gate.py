@@ -43,7 +43,7 @@ class Gate:
         self._holders.add(holder)
         if len(self._holders) == 1:
             self.times_held += 1
-            log.info("sockets paused", because=holder)
+            log.debug("sockets paused", because=holder)
             for socket in list(self._sockets):
                 socket.pause()
 
@@ -53,9 +53,10 @@ class Gate:
             return
         self._holders.remove(holder)
         if not self._holders:
-            log.info("sockets read again")
+            log.debug("sockets read again")
             for socket in list(self._sockets):
-                socket.resume()
+                if not self.held:  # a socket that was read again may have filled the buffer at once
+                    socket.resume()
 
     def add(self, socket: Pausable) -> None:
         """A socket that the gate stops from now on."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -49,7 +49,11 @@ class Desk:
 
 
 class Link(WSListener):
-    """The listener of one connection; ``closed`` resolves with the reason of its end."""
+    """The listener of one connection; ``closed`` resolves when its end and all before it has been handed on.
+
+    A pause stops the reading, but megabytes may have been read ahead by then: their frames, numbered as they
+    came, are held back here until the pause is over.
+    """
 
     def __init__(self, framing: Framing, plan: Connection, subscription: list[bytes], desk: Desk) -> None:
         self._framing = framing
@@ -57,7 +61,9 @@ class Link(WSListener):
         self._subscription = subscription
         self._desk = desk
         self._transport: WSTransport | None = None
-        self._fragments: list[bytes] = []
+        self._fragments: bytearray | None = None
+        self._held: deque[Record] = deque()
+        self._closing: Record | None = None
         self._reason = ""
         self._paused = False
         self.frames = 0
@@ -65,7 +71,7 @@ class Link(WSListener):
         self.opened_at: datetime | None = None
         self.last_frame_ns = 0
         self.codes_seen: set[str] = set()
-        self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def name(self) -> str:
@@ -104,15 +110,12 @@ class Link(WSListener):
         reason = self._reason or _reason_of(transport)
         closed_at = datetime.now(UTC)
         last = datetime.fromtimestamp(self.last_frame_ns / 1e9, UTC) if self.last_frame_ns else None
-        self._desk.counts.closed += 1
-        self._desk.send(
-            connection_record(
-                self._connection(closed_at=closed_at, last_frame_at=last, frames=self.frames, reason=reason)
-            )
+        self._closing = connection_record(
+            self._connection(closed_at=closed_at, last_frame_at=last, frames=self.frames, reason=reason)
         )
+        self._desk.counts.closed += 1
         log.info("disconnected", connection=self.name, frames=self.frames, reason=reason)
-        if not self.closed.done():
-            self.closed.set_result(reason)
+        self._hand_on()
 
     # --- what the worker wants ---
 
@@ -126,8 +129,13 @@ class Link(WSListener):
         """Read the socket again."""
         self._paused = False
         self.heard_at = time.monotonic()
-        if self._transport is not None and not self._transport.is_disconnected:
+        self._hand_on()
+        if not self._paused and self._transport is not None and not self._transport.is_disconnected:
             self._transport.underlying_transport.resume_reading()
+
+    def flush(self) -> None:
+        """Hand on what is held back, paused or not, because nobody will wait any longer."""
+        self._hand_on(in_any_case=True)
 
     def keep_alive(self, message: bytes | None, patience_s: float) -> None:
         """Show life, and end a connection over which nothing came for ``patience_s`` (unread ones aside)."""
@@ -161,16 +169,16 @@ class Link(WSListener):
     # --- inside ---
 
     def _data(self, payload: bytes, final: bool, received_ns: int) -> None:
-        if not final or self._fragments:
-            self._fragments.append(payload)
-            if sum(map(len, self._fragments)) > LARGEST_MESSAGE:
-                self._fragments = []
-                self.end(f"a message of more than {LARGEST_MESSAGE} bytes")
-                return
-            if not final:
-                return
-            payload, self._fragments = b"".join(self._fragments), []
-        self._message(payload, received_ns)
+        if final and self._fragments is None:
+            self._message(payload, received_ns)
+            return
+        self._fragments = bytearray() if self._fragments is None else self._fragments
+        self._fragments += payload
+        if len(self._fragments) > LARGEST_MESSAGE:
+            self.end(f"a message of more than {LARGEST_MESSAGE} bytes")
+        elif final:
+            whole, self._fragments = bytes(self._fragments), None
+            self._message(whole, received_ns)
 
     def _message(self, payload: bytes, received_ns: int) -> None:
         self.frames += 1
@@ -181,7 +189,16 @@ class Link(WSListener):
         counts.bytes += len(payload)
         counts.datasets[dataset] += 1
         self.codes_seen.add(code)
-        self._desk.send(record)
+        self._held.append(record)
+        self._hand_on()
+
+    def _hand_on(self, in_any_case: bool = False) -> None:
+        while self._held and (in_any_case or not self._paused):
+            self._desk.send(self._held.popleft())  # which may well begin a pause
+        if self._closing is not None and not self._held:
+            closing, self._closing = self._closing, None
+            self._desk.send(closing)
+            self.closed.set_result(None)
 
     def _closed_by_server(self, transport: WSTransport, frame: WSFrame) -> None:
         said = frame.get_close_message() or b""

@@ -59,10 +59,13 @@ class Pace:
         if self._lag_of(topic) >= self._limit:
             self._gate.hold(_HOLDER)
 
-    def delivered(self, topic: str, partition: int, offset: int, size: int) -> None:
-        """A record has arrived."""
+    def delivered(self, topic: str, partition: int, offset: int | None, size: int) -> None:
+        """A record has arrived; without an offset it lies after the ones before it."""
         self._on_its_way[topic] -= size
-        self._sizes[topic, partition].append((offset, size))
+        sizes = self._sizes[topic, partition]
+        if offset is None:
+            offset = sizes[-1][0] + 1 if sizes else 0
+        sizes.append((offset, size))
         self._lag[topic, partition] += size
 
     def committed(self, topic: str, partition: int, offset: int) -> None:
@@ -109,10 +112,12 @@ class CommitWatch:
         self._partitions = [
             TopicPartition(t, p) for t in self._topics if t in there for p in there[t].partitions
         ]
-        for place in self._consumer.committed(self._partitions, timeout=_TIMEOUT_S):
-            low, high = self._consumer.get_watermark_offsets(
-                TopicPartition(place.topic, place.partition), timeout=_TIMEOUT_S
-            )
+        places = self._consumer.committed(self._partitions, timeout=_TIMEOUT_S)
+        marks = [
+            self._consumer.get_watermark_offsets(TopicPartition(p.topic, p.partition), timeout=_TIMEOUT_S)
+            for p in places
+        ]
+        for place, (low, high) in zip(places, marks, strict=True):
             if max(low, place.offset) < high:
                 self._pace.found(place.topic, place.partition, high)
 

@@ -22,7 +22,7 @@ from tidemark.settings import ExchangeSettings, ProducerSettings
 log = structlog.get_logger()
 
 _CLOSE_TIMEOUT_S: Final = 2.0
-_HANDSHAKE_TIMEOUT_S: Final = 10.0
+_CONNECT_TIMEOUT_S: Final = 10.0
 #: After so long a snapshot of every market has come; codes without one are not known to the exchange.
 _FIRST_LOOK_S: Final = 30.0
 
@@ -89,7 +89,7 @@ class Session:
             await self.turnstile.pass_through(stop)
             link = self._link()
             started = loop.time()
-            if not stop.is_set() and await self._connect(link):
+            if not stop.is_set() and await self._connect(link, stop):
                 await self._live(link, stop)
             if loop.time() - started > self.producer.reconnect_max_s:
                 backoff.reset()
@@ -101,19 +101,28 @@ class Session:
         subscription = self.exchange.subscribe(self.settings, self.plan, name)
         return Link(Framing(self.exchange, name), self.plan, subscription, self.desk)
 
-    async def _connect(self, link: Link) -> bool:
+    async def _connect(self, link: Link, stop: asyncio.Event) -> bool:
+        """Open the socket; False when it cannot be, takes too long, or ``stop`` comes first."""
         url = self.settings.ws_url + self.plan.path
-        try:
-            await ws_connect(
+        attempt = asyncio.ensure_future(
+            ws_connect(
                 lambda: link,
                 url,
                 max_frame_size=LARGEST_MESSAGE,
-                websocket_handshake_timeout=_HANDSHAKE_TIMEOUT_S,
+                websocket_handshake_timeout=_CONNECT_TIMEOUT_S,
                 read_buffer_init_size=64 * 1024,
             )
-        except (OSError, WSError, TimeoutError) as error:
+        )
+        await _first(attempt, stop, _CONNECT_TIMEOUT_S)
+        if not attempt.done():
+            attempt.cancel()
+        try:
+            await attempt
+        except (OSError, WSError, asyncio.CancelledError) as error:
             self.desk.counts.failed_connects += 1
             log.warning("cannot connect", url=url, error=f"{type(error).__name__}: {error}"[:300])
+            if link.opened_at is not None:
+                await self._close(link)
             return False
         return True
 
@@ -121,22 +130,21 @@ class Session:
         """Wait for the connection's end, or end it when the worker stops."""
         self.gate.add(link)
         keeper = asyncio.create_task(self._keep_alive(link))
-        stopping = asyncio.create_task(stop.wait())
         try:
-            ends: set[asyncio.Future[Any]] = {link.closed, stopping}
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if not link.closed.done():
-                await self._close(link)
+            await _first(link.closed, stop, None)
+            await self._close(link)
         finally:
             keeper.cancel()
-            stopping.cancel()
             self.gate.remove(link)
 
     async def _close(self, link: Link) -> None:
-        link.end("the producer stops")
-        if not await _done(link.closed, _CLOSE_TIMEOUT_S):
-            link.abort()
-            await _done(link.closed, _CLOSE_TIMEOUT_S)
+        """End the connection if it hasn't ended, and see to it that its close record is written."""
+        if not link.closed.done():
+            link.end("the producer stops")
+            if not (await asyncio.wait({link.closed}, timeout=_CLOSE_TIMEOUT_S))[0]:
+                link.abort()
+                await asyncio.wait({link.closed}, timeout=_CLOSE_TIMEOUT_S)
+                link.flush()
 
     async def _keep_alive(self, link: Link) -> None:
         interval = self.producer.ping_interval_s
@@ -151,6 +159,8 @@ class Session:
                     log.warning("nothing came of these codes", connection=link.name, codes=silent)
 
 
-async def _done(future: asyncio.Future[str], timeout_s: float) -> bool:
-    done, _ = await asyncio.wait({future}, timeout=timeout_s)
-    return bool(done)
+async def _first(future: asyncio.Future[Any], stop: asyncio.Event, timeout_s: float | None) -> None:
+    """Wait for a future, for ``stop``, or for so long."""
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({future, stopping}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()

@@ -65,7 +65,7 @@ Producing = Callable[..., contextlib.AbstractAsyncContextManager[RunningProducer
 
 @pytest.fixture
 def producing(own_exchange: str) -> Producing:
-    """A context that runs a producer on an exchange (the test's own, or ``name``); keywords go to its settings."""
+    """A context that runs a producer on the test's own exchange or ``name``; keywords are settings."""
 
     @contextlib.asynccontextmanager
     async def run(

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import picows
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from tidemark.exchanges.upbit import Upbit
@@ -43,6 +44,7 @@ class Client(WSListener):
         self.asked: list[Any] = []
         self.pings = 0
         self.gone = asyncio.Event()
+        self.answered = asyncio.Event()
         self.writable = asyncio.Event()
         self.writable.set()
         self.transport: WSTransport
@@ -58,6 +60,8 @@ class Client(WSListener):
             self.pings += 1
             if self.server.answers_pings:
                 transport.send_pong(frame.get_payload_as_bytes())
+        elif frame.msg_type == WSMsgType.PONG:
+            self.answered.set()
         elif frame.msg_type == WSMsgType.CLOSE:
             transport.send_close(WSCloseCode.OK)
             transport.disconnect()
@@ -83,6 +87,12 @@ class Client(WSListener):
         self.transport.send(kind, payload, fin)
         await asyncio.sleep(0)
 
+    async def all_read(self) -> None:
+        """Wait until the other side has read everything that was sent: it answers a ping behind it."""
+        self.answered.clear()
+        self.transport.send_ping(b"there?")
+        await self.answered.wait()
+
     def close(self, code: int, reason: str) -> None:
         """Close the connection in order."""
         self.transport.send_close(WSCloseCode(code), reason.encode())
@@ -97,6 +107,7 @@ class ScriptedExchange:
     answers_pings: bool = True
     refuse: int = 0
     url: str = ""
+    tls: ssl.SSLContext | None = None
     clients: list[Client] = field(default_factory=list)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -123,9 +134,9 @@ class ScriptedExchange:
     async def running(self) -> AsyncIterator[ScriptedExchange]:
         """Serve on a free port."""
         server = await picows.ws_create_server(
-            self.listener, "127.0.0.1", 0, enable_auto_pong=False, websocket_handshake_timeout=5
+            self.listener, "127.0.0.1", 0, enable_auto_pong=False, websocket_handshake_timeout=5, ssl=self.tls
         )
-        self.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        self.url = f"ws{'s' if self.tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         try:
             yield self
         finally:
@@ -151,7 +162,7 @@ def read(bootstrap: str, topics: Collection[str]) -> list[Message]:
         ends = {}
         for topic in topics:
             for partition in there[topic].partitions:
-                low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+                low, high = _marks(consumer, TopicPartition(topic, partition))
                 if high > low:
                     ends[topic, partition] = high
         consumer.assign([TopicPartition(topic, partition, 0) for topic, partition in ends])
@@ -173,3 +184,16 @@ def read(bootstrap: str, topics: Collection[str]) -> list[Message]:
 def headers(message: Message) -> dict[str, str]:
     """A record's headers as text."""
     return {name: value.decode() for name, value in message.headers() or ()}
+
+
+def _marks(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    """First and next offset; a topic just made may be without a leader for a moment."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(place, timeout=10)
+            return low, high
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ipaddress
 import json
+import ssl
 import time
 from collections import defaultdict
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Message
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from picows import WSMsgType
 
 from tests.integration.producer.conftest import Producing
@@ -93,6 +99,7 @@ def test_frames_arrive_verbatim_once_and_in_order(
                 await client.send(parts[3], WSMsgType.CONTINUATION)
             else:
                 await client.send(frame, WSMsgType.TEXT if number % 2 else WSMsgType.BINARY)
+        await client.all_read()
         finished += 1
         await client.gone.wait()
 
@@ -101,7 +108,6 @@ def test_frames_arrive_verbatim_once_and_in_order(
             settings = exchange.settings(codes=("KRW-BTC", "BTC-ETH"), datasets=("trade", "ticker"))
             async with producing(kafka_bootstrap, settings, codes_per_connection=1) as producer:
                 await until(lambda: finished == 2)
-                await asyncio.sleep(0.3)
                 return exchange, await producer.end()
 
     before = time.time_ns()
@@ -217,15 +223,18 @@ def test_a_quiet_connection_that_answers_pings_is_kept(
 def test_a_restarted_worker_never_names_a_connection_twice(
     own_topics: str, kafka_bootstrap: str, producing: Producing
 ) -> None:
+    read_by: list[int] = []
+
     async def script(client: Client) -> None:
         await client.send(trade("KRW-BTC", client.number))
+        await client.all_read()
+        read_by.append(client.number)
 
     async def scene() -> None:
         async with ScriptedExchange(script).running() as exchange:
             for run in range(2):
                 async with producing(kafka_bootstrap, exchange.settings()) as producer:
-                    await until(lambda run=run: len(exchange.clients) > run)
-                    await asyncio.sleep(0.2)
+                    await until(lambda run=run: len(read_by) > run)
                     assert await producer.end() == 0
 
     asyncio.run(scene())
@@ -253,3 +262,59 @@ def test_missing_topics_are_said_at_once(
     said = capsys.readouterr()
     assert "tidemark migrate" in said.out + said.err
     assert naming.raw_topic(own_exchange, "trade") in said.out + said.err
+
+
+def test_over_tls_as_the_real_exchange_speaks(
+    own_topics: str,
+    kafka_bootstrap: str,
+    producing: Producing,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    certificate = self_signed(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    sent: list[bytes] = []
+    all_read = asyncio.Event()
+
+    async def script(client: Client) -> None:
+        for number in range(300):
+            sent.append(trade("KRW-BTC", number) + b" " * 50_000)
+            await client.send(sent[-1])
+        await client.all_read()
+        all_read.set()
+        await client.gone.wait()
+
+    async def scene() -> None:
+        async with (
+            ScriptedExchange(script, tls=context).running() as exchange,
+            producing(kafka_bootstrap, exchange.settings(), max_buffer_bytes=1024 * 1024) as producer,
+        ):
+            await asyncio.wait_for(all_read.wait(), 30)
+            assert await producer.end() == 0
+
+    asyncio.run(scene())
+    (frames,) = by_connection(read(kafka_bootstrap, topics(own_topics))).values()
+    assert [record.value() for record in frames] == sent
+
+
+def self_signed(folder: Path) -> Path:
+    """A certificate for 127.0.0.1 with its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(address, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = folder / "certificate.pem"
+    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    return path

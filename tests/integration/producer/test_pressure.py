@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -14,13 +15,13 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from tests.integration.producer.conftest import Producing, make_topics
 from tests.integration.producer.exchange import Client, ScriptedExchange, headers, read
 from tests.integration.producer.test_frames import by_connection, connections, topics, trade, until
 from tidemark import naming
 from tidemark.local.kafka import KafkaServer
+from tidemark.local.memory import MemoryBroker
 
 ROOT = Path(__file__).resolve().parents[3]
 MIB = 1024 * 1024
@@ -46,7 +47,10 @@ class Process:
         }
         with log.open("wb") as file:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", "streaming.producer"], cwd=log.parent, env=environment, stderr=file
+                [sys.executable, "-m", "streaming.producer", "--log-level", "DEBUG"],
+                cwd=log.parent,
+                env=environment,
+                stderr=file,
             )
 
     def memory(self) -> int:
@@ -66,8 +70,8 @@ def test_a_broker_that_is_down_fills_no_memory_and_loses_nothing(
     kafka = fresh_kafka()
     make_topics(kafka.bootstrap, "upbit")
     sent: list[bytes] = []
-    may_go_on = asyncio.Event()
-    total = 8_000  # 64 MB
+    may_go_on, all_read = asyncio.Event(), asyncio.Event()
+    total = 5_000  # 40 MB
 
     async def script(client: Client) -> None:
         for number in range(total):
@@ -76,6 +80,8 @@ def test_a_broker_that_is_down_fills_no_memory_and_loses_nothing(
             frame = large(number)
             await client.send(frame)
             sent.append(frame)
+        await client.all_read()
+        all_read.set()
         await client.gone.wait()
 
     async def scene() -> tuple[int, int]:
@@ -95,8 +101,7 @@ def test_a_broker_that_is_down_fills_no_memory_and_loses_nothing(
                 assert len(sent) - stuck < 50, "the socket is not read any more"
                 assert stuck < total
                 await asyncio.to_thread(kafka.start)
-                await until(lambda: len(sent) == total, 60)
-                await asyncio.sleep(0.5)
+                await asyncio.wait_for(all_read.wait(), 90)
                 process.popen.send_signal(signal.SIGTERM)
                 return await process.ended(), grown
             finally:
@@ -117,13 +122,9 @@ def test_a_broker_that_is_down_fills_no_memory_and_loses_nothing(
 
 
 def test_a_refused_record_ends_the_worker_with_an_error(
-    own_topics: str, kafka_bootstrap: str, producing: Producing, capsys: pytest.CaptureFixture[str]
+    own_exchange: str, kafka_bootstrap: str, producing: Producing, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = ConfigResource(
-        ResourceType.TOPIC, naming.raw_topic(own_topics, "trade"), set_config={"max.message.bytes": "2000"}
-    )
-    admin = AdminClient({"bootstrap.servers": kafka_bootstrap})
-    admin.alter_configs([small])[small].result(10)
+    make_topics(kafka_bootstrap, own_exchange, {"max.message.bytes": "2000"})
 
     async def script(client: Client) -> None:
         await client.send(trade("KRW-BTC", 1))
@@ -140,8 +141,45 @@ def test_a_refused_record_ends_the_worker_with_an_error(
     assert asyncio.run(scene()) == 1
     said = capsys.readouterr()
     assert "record not delivered" in said.out + said.err
-    rows = connections(own_topics, read(kafka_bootstrap, topics(own_topics)))
+    rows = connections(own_exchange, read(kafka_bootstrap, topics(own_exchange)))
     assert [row["close"]["frames"] for row in rows.values()] == [2]
+
+
+def test_asked_to_stop_with_the_broker_gone_it_ends_in_time_and_says_what_is_missing(tmp_path: Path) -> None:
+    broker = MemoryBroker(tmp_path / "memory", tmp_path / "memory.log")
+    broker.start()
+    count = 0
+
+    async def script(client: Client) -> None:
+        nonlocal count
+        for number in range(100_000):
+            await client.send(large(number))
+            count = number
+
+    async def scene() -> tuple[int, float]:
+        async with ScriptedExchange(script).running() as exchange:
+            settings = {"max_buffer_bytes": str(MIB), "drain_timeout_s": "1"}
+            process = Process(broker.bootstrap, exchange, tmp_path / "log", **settings)
+            try:
+                await until(lambda: count > 10)
+                broker.stop()
+                await until(lambda: b"sockets paused" in process.log.read_bytes())
+                started = time.monotonic()
+                process.popen.send_signal(signal.SIGTERM)
+                return await process.ended(), time.monotonic() - started
+            finally:
+                process.popen.kill()
+                process.popen.wait()
+
+    try:
+        code, seconds = asyncio.run(scene())
+    finally:
+        broker.stop()
+    said = (tmp_path / "log").read_text()
+    assert code == 1
+    assert seconds < 8
+    last = json.loads(next(line for line in said.splitlines() if "stopped with records undelivered" in line))
+    assert last["undelivered"] > 0
 
 
 class Sink(threading.Thread):
@@ -192,17 +230,17 @@ def test_with_the_memory_broker_the_producer_keeps_the_sinks_pace(
         return sum(ends)
 
     async def scene(sink: Sink) -> int:
-        async with ScriptedExchange(script).running() as exchange:
-            async with producing(
-                memory_bootstrap, exchange.settings(), name="upbit", memory=True
-            ) as producer:
-                await until(lambda: end_of_log() > 100)
-                await asyncio.sleep(2)
-                waiting = end_of_log()
-                assert waiting * 8_300 < 4 * MIB, "it stops before the broker is full"
-                sink.start()
-                await until(lambda: len(sink.frames) == total, 90)
-                return await producer.end()
+        async with (
+            ScriptedExchange(script).running() as exchange,
+            producing(memory_bootstrap, exchange.settings(), name="upbit", memory=True) as producer,
+        ):
+            await until(lambda: end_of_log() > 100)
+            await asyncio.sleep(2)
+            waiting = end_of_log()
+            assert waiting * 8_300 < 4 * MIB, "it stops before the broker is full"
+            sink.start()
+            await until(lambda: len(sink.frames) == total, 90)
+            return await producer.end()
 
     sink = Sink(memory_bootstrap, topic)
     try:
