@@ -157,9 +157,7 @@ class Transport:
                 self._sleep(max(wait, self._patience.pause(failures)))
         raise UnavailableError(f"{self._base_url}{path}: {problem} ({self._patience.attempts} attempts)")
 
-    def _attempt(
-        self, path: str, params: Sequence[tuple[str, str]], limit: Limit
-    ) -> Answer | tuple[str, float]:
+    def _attempt(self, path: str, params: Sequence[tuple[str, str]], limit: Limit) -> Answer | tuple[str, float]:
         """An answer, or what went wrong and the seconds the server asks to wait."""
         asked_at = datetime.now(UTC)
         try:

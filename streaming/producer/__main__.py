@@ -20,11 +20,10 @@ from tidemark import logs, settings
 def main() -> int:
     """Run until SIGTERM or SIGINT; the exit code (0: in order, 1: could not go on, 2: wrong settings)."""
     parser = argparse.ArgumentParser(
-        prog="python -m streaming.producer", description=(__doc__ or "").split("\n")[0]
+        prog="python -m streaming.producer",
+        description="Every frame of the exchanges' sockets, verbatim, into Kafka. Settings come from the environment.",
     )
-    parser.add_argument(
-        "--exchange", action="append", help="only this exchange (may be given again); default: all"
-    )
+    parser.add_argument("--exchange", action="append", help="only this exchange (may be given again); default: all")
     parser.add_argument("--log-level", default="INFO")
     options = parser.parse_args()
     try:

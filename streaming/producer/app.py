@@ -130,8 +130,7 @@ class Worker:
             log.info("planned", exchange=name, codes=len(codes), connections=len(plans))
             turnstile = Turnstile(exchange.connects_per_second)
             sessions += [
-                Session(exchange, settings, plan, setup.producer, desk, self._gate, names, turnstile)
-                for plan in plans
+                Session(exchange, settings, plan, setup.producer, desk, self._gate, names, turnstile) for plan in plans
             ]
         return sessions
 

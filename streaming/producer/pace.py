@@ -109,9 +109,7 @@ class CommitWatch:
             KafkaException: the broker did not answer.
         """
         there = self._consumer.list_topics(timeout=_TIMEOUT_S).topics
-        self._partitions = [
-            TopicPartition(t, p) for t in self._topics if t in there for p in there[t].partitions
-        ]
+        self._partitions = [TopicPartition(t, p) for t in self._topics if t in there for p in there[t].partitions]
         places = self._consumer.committed(self._partitions, timeout=_TIMEOUT_S)
         marks = [
             self._consumer.get_watermark_offsets(TopicPartition(p.topic, p.partition), timeout=_TIMEOUT_S)
@@ -126,9 +124,7 @@ class CommitWatch:
         while True:
             await asyncio.sleep(_INTERVAL_S)
             try:
-                places = await asyncio.to_thread(
-                    self._consumer.committed, self._partitions, timeout=_TIMEOUT_S
-                )
+                places = await asyncio.to_thread(self._consumer.committed, self._partitions, timeout=_TIMEOUT_S)
             except KafkaException as error:
                 log.warning("the sink's offsets could not be read", error=str(error))
                 continue

@@ -45,9 +45,7 @@ def test_an_opened_connection() -> None:
 
 
 def test_a_closed_connection() -> None:
-    row = read(
-        "close", record(closed_at=CLOSED, last_frame_at=OPENED, frames=0, reason="server closed").encode()
-    )
+    row = read("close", record(closed_at=CLOSED, last_frame_at=OPENED, frames=0, reason="server closed").encode())
     assert (row["kind"], row["event_at"], row["frames"], row["reason"]) == (
         "close",
         CLOSED,

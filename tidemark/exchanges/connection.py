@@ -59,9 +59,7 @@ def parse(value: bytes) -> Parsed:
     """
     record = messages.decode(value)
     if not isinstance(record, dict) or record.get("kind") not in (OPEN, CLOSE):
-        raise Unparsable(
-            "bad_record", f"not a record of an opened or closed connection: {values.shown(value[:60])}"
-        )
+        raise Unparsable("bad_record", f"not a record of an opened or closed connection: {values.shown(value[:60])}")
     at = "opened_at" if record["kind"] == OPEN else "closed_at"
     row: Row = {name: record.get(name) for name in _COLUMNS}
     for name in ("exchange", "connection", "worker"):

@@ -146,10 +146,7 @@ def test_tickers_have_33_fields_and_keep_their_identities(captures: Path) -> Non
 
 def test_microseconds_are_known_by_their_size(captures: Path) -> None:
     (book,) = [
-        row
-        for one in single_frames(captures)
-        for _, row in [read(one["raw"].encode())]
-        if row["code"] == "USDT-ETC"
+        row for one in single_frames(captures) for _, row in [read(one["raw"].encode())] if row["code"] == "USDT-ETC"
     ]
     assert book["event_at"] == datetime(2023, 8, 8, 21, 40, 5, 62000, tzinfo=UTC)
 

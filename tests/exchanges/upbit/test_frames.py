@@ -171,9 +171,7 @@ def test_an_array_of_events_keeps_their_order() -> None:
 
 
 def test_unknown_fields_are_kept_as_they_were_spelled() -> None:
-    frame = changed(
-        samples.TRADE, odd=b"1.50E+8", nested=b'{"a" :[0E-8,null,"\xec\x9b\x90"]}', sequential=None
-    )
+    frame = changed(samples.TRADE, odd=b"1.50E+8", nested=b'{"a" :[0E-8,null,"\xec\x9b\x90"]}', sequential=None)
     extra = row("trade", frame)["extra"]
     assert extra == '{"odd":1.50E+8,"nested":{"a" :[0E-8,null,"원"]},"sequential":null}'
 
@@ -223,11 +221,7 @@ def test_numbers_are_exact(spelling: bytes, value: str) -> None:
 
 
 @unhurried
-@given(
-    st.decimals(
-        allow_nan=False, allow_infinity=False, min_value=-(10**20) + 1, max_value=10**20 - 1, places=18
-    )
-)
+@given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**20) + 1, max_value=10**20 - 1, places=18))
 def test_any_decimal_that_the_lake_holds_comes_through(number: Decimal) -> None:
     frame = changed(samples.TRADE, trade_price=str(number).encode())
     assert row("trade", frame)["price"] == number
@@ -408,9 +402,7 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-_KEYS = st.sampled_from(
-    ["type", "ty", "code", "cd", "trade_price", "obu", "orderbook_units", "timestamp", "x"]
-)
+_KEYS = st.sampled_from(["type", "ty", "code", "cd", "trade_price", "obu", "orderbook_units", "timestamp", "x"])
 _VALUES = st.sampled_from(["trade", "ticker", "orderbook", "candle.1m", "KRW-BTC", 1, "0E-8"]) | _JSON
 
 

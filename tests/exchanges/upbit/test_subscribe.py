@@ -47,8 +47,6 @@ def test_one_message_asks_for_everything_of_a_connection() -> None:
         ({"candle_intervals": ("1d",)}, ["KRW-BTC"], 10),
     ],
 )
-def test_what_the_socket_does_not_carry_is_refused(
-    fields: dict[str, Any], codes: list[str], chunk: int
-) -> None:
+def test_what_the_socket_does_not_carry_is_refused(fields: dict[str, Any], codes: list[str], chunk: int) -> None:
     with pytest.raises(ValueError):
         UPBIT.connections(settings(**fields), codes, chunk)

@@ -24,8 +24,7 @@ _numbers = itertools.count(1)
 def make_topics(bootstrap: str, exchange: str, config: Mapping[str, str] | None = None) -> None:
     """The exchange's topics, as they are declared."""
     topics = [
-        NewTopic(t.name, t.partitions, 1, config={**t.config(), **(config or {})})
-        for t in naming.topics(exchange)
+        NewTopic(t.name, t.partitions, 1, config={**t.config(), **(config or {})}) for t in naming.topics(exchange)
     ]
     admin = AdminClient({"bootstrap.servers": bootstrap})
     for future in admin.create_topics(topics).values():

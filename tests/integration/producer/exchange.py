@@ -126,9 +126,7 @@ class ScriptedExchange:
 
     def settings(self, **fields: Any) -> ExchangeSettings:
         """Settings of this exchange."""
-        return ExchangeSettings(
-            ws_url=self.url, rest_url="http://127.0.0.1:1", **{"codes": ("KRW-BTC",), **fields}
-        )
+        return ExchangeSettings(ws_url=self.url, rest_url="http://127.0.0.1:1", **{"codes": ("KRW-BTC",), **fields})
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[ScriptedExchange]:
@@ -154,9 +152,7 @@ class ScriptedExchange:
 
 def read(bootstrap: str, topics: Collection[str]) -> list[Message]:
     """All records of these topics, partition by partition, to their present ends."""
-    consumer = Consumer(
-        {"bootstrap.servers": bootstrap, "group.id": "reads-only", "enable.auto.commit": False}
-    )
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reads-only", "enable.auto.commit": False})
     try:
         there = consumer.list_topics(timeout=10).topics
         ends = {}

@@ -77,9 +77,7 @@ def connections(exchange: str, records: list[Message]) -> dict[str, dict[str, di
     return dict(found)
 
 
-def test_frames_arrive_verbatim_once_and_in_order(
-    own_topics: str, kafka_bootstrap: str, producing: Producing
-) -> None:
+def test_frames_arrive_verbatim_once_and_in_order(own_topics: str, kafka_bootstrap: str, producing: Producing) -> None:
     sent: dict[str, list[bytes]] = defaultdict(list)
     finished = 0
 

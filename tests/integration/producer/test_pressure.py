@@ -208,9 +208,7 @@ class Sink(threading.Thread):
         self._consumer.close()
 
 
-def test_with_the_memory_broker_the_producer_keeps_the_sinks_pace(
-    memory_bootstrap: str, producing: Producing
-) -> None:
+def test_with_the_memory_broker_the_producer_keeps_the_sinks_pace(memory_bootstrap: str, producing: Producing) -> None:
     """20 MB through a broker that keeps 5 MiB a partition and drops the oldest without a word."""
     topic = naming.raw_topic("upbit", "trade")
     sent: list[bytes] = []

@@ -91,9 +91,7 @@ def test_every_trade_of_every_listed_market_arrives(
     assert datasets["system"] == 6, "garbage and a giant on three connections"
 
 
-def test_without_faults_not_one_is_missing(
-    own_topics: str, kafka_bootstrap: str, producing: Producing
-) -> None:
+def test_without_faults_not_one_is_missing(own_topics: str, kafka_bootstrap: str, producing: Producing) -> None:
     async def scene() -> list[tuple[str, int]]:
         simulator = Simulator(config(wait_for="all-trades"))
         await simulator.start()

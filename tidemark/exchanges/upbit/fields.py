@@ -158,9 +158,7 @@ _REST_CANDLE: Final = (
 _REST_MARKET: Final = (("korean_name", "korean_name", text), ("english_name", "english_name", text))
 REST: Final = {
     "trade": Layout("trade", _REST_TRADE, frozenset(("market", "trade_date_utc", "trade_time_utc"))),
-    "ticker": Layout(
-        "ticker", LONG["ticker"].fields, frozenset(("market", "trade_date_kst", "trade_time_kst"))
-    ),
+    "ticker": Layout("ticker", LONG["ticker"].fields, frozenset(("market", "trade_date_kst", "trade_time_kst"))),
     "candle": Layout("candle", _REST_CANDLE, frozenset(("market", "candle_date_time_kst", "unit"))),
     "market": Layout("market", _REST_MARKET, frozenset(("market", "market_event"))),
 }

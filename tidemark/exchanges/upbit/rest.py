@@ -265,7 +265,5 @@ def _time(row: Row) -> datetime:
 
 def _trade_id(row: Row) -> int:
     if not isinstance(row["trade_id"], int):
-        raise Unparsable(
-            "missing_id", f"a trade without an id in a page of {row['code']}: cannot go on from it"
-        )
+        raise Unparsable("missing_id", f"a trade without an id in a page of {row['code']}: cannot go on from it")
     return row["trade_id"]

@@ -21,9 +21,7 @@ PATH: Final = "/websocket/v1"
 _DATASETS: Final = ("ticker", "trade", "orderbook", "candle")
 
 
-def connections(
-    settings: ExchangeSettings, codes: Sequence[str], codes_per_connection: int
-) -> tuple[Connection, ...]:
+def connections(settings: ExchangeSettings, codes: Sequence[str], codes_per_connection: int) -> tuple[Connection, ...]:
     """All datasets of a market on one connection; markets in chunks, in the given order, each once.
 
     Raises:
@@ -38,9 +36,7 @@ def connections(
         raise ValueError(f"candle intervals {unknown}: this socket carries {', '.join(STREAM_INTERVALS)}")
     unique = list(dict.fromkeys(codes))
     if not unique or codes_per_connection < 1:
-        raise ValueError(
-            f"{len(unique)} market codes over connections of {codes_per_connection}: nothing to ask for"
-        )
+        raise ValueError(f"{len(unique)} market codes over connections of {codes_per_connection}: nothing to ask for")
     chunks = [unique[i : i + codes_per_connection] for i in range(0, len(unique), codes_per_connection)]
     return tuple(Connection(PATH, settings.datasets, tuple(chunk)) for chunk in chunks)
 
