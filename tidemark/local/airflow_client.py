@@ -42,6 +42,10 @@ class AirflowClient:
         """Every DAG that Airflow knows, by id."""
         return {dag["dag_id"]: dag for dag in self._get("/dags", limit=100)["dags"]}
 
+    def dag(self, dag_id: str) -> dict[str, Any]:
+        """One DAG as the API shows it."""
+        return self._get(f"/dags/{quote(dag_id)}")
+
     def import_errors(self) -> list[str]:
         """One line for each DAG file that can't be imported: file and last line of the trace."""
         found = self._get("/importErrors", limit=100)["import_errors"]
@@ -109,11 +113,23 @@ class AirflowClient:
                 watch(str(run["state"]))
             time.sleep(_POLL_S)
         if run["state"] != "success":
-            bad = [t["task_id"] for t in self.tasks(dag_id, run_id) if t["state"] in ("failed", "upstream_failed")]
-            raise LocalError(
-                f"{dag_id} failed in {', '.join(bad) or 'no task'}: {self._url}/dags/{dag_id}/runs/{run_id}"
-            )
+            where = f"{self._url}/dags/{dag_id}/runs/{run_id}"
+            raise LocalError(f"{dag_id} failed in {self._failure(dag_id, run_id)}: see {where}")
         return run
+
+    def _failure(self, dag_id: str, run_id: str) -> str:
+        """The first failed task and its error; "no task" when none failed by itself."""
+        for task in self.tasks(dag_id, run_id):
+            if task["state"] == "failed":
+                return f"{task['task_id']} ({self._error(dag_id, run_id, task) or 'no message'})"
+        return "no task"
+
+    def _error(self, dag_id: str, run_id: str, task: Mapping[str, Any]) -> str:
+        path = f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}/taskInstances/{quote(task['task_id'])}/logs"
+        answer = self._send("GET", f"{path}/{task['try_number']}", query={"map_index": task["map_index"]})
+        events = answer.json().get("content", []) if answer.ok else []
+        found = [detail for event in events if isinstance(event, dict) for detail in event.get("error_detail") or []]
+        return str(found[0].get("exc_value", "")).strip()[:300] if found else ""
 
     def _get(self, path: str, **query: Any) -> dict[str, Any]:
         answer = self._send("GET", path, query=query)

@@ -7,7 +7,7 @@ processes (``stack``), the numbers at the end (``summary``).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -27,6 +27,8 @@ KST = ZoneInfo("Asia/Seoul")
 #: Without any progress for so long, somebody must look.
 _STUCK_S = 180.0
 _POLL_S = 1.0
+#: How long the scheduler may take to start a DAG that is no longer paused.
+_OWN_START_S = 10.0
 _LIVE_SECONDS = 90.0
 _DAILY_HISTORY = timedelta(days=130)
 _HOURLY_HISTORY = timedelta(days=14)
@@ -163,6 +165,36 @@ def run(client: AirflowClient, dag_id: str, conf: Mapping[str, Any], say: Say, t
     say(dag_id)
     run_id = client.trigger(dag_id, conf)
     client.wait(dag_id, run_id, timeout_s, lambda state: say(f"{dag_id} {state}"))
+
+
+def run_anew(client: AirflowClient, dag_ids: Sequence[str], say: Say, timeout_s: float = 1800.0) -> None:
+    """Have each of the DAGs, which need no Params, run once from now on, and wait for their ends.
+
+    A DAG that was paused starts by itself when it no longer is; that run is taken, so that none runs twice.
+
+    Raises:
+        LocalError: one failed, or did not end in time.
+    """
+    before = {dag_id: {run["dag_run_id"] for run in client.runs(dag_id)} for dag_id in dag_ids}
+    paused = [dag_id for dag_id in dag_ids if client.dag(dag_id)["is_paused"]]
+    for dag_id in paused:
+        client.unpause(dag_id)
+    patience = time.monotonic() + _OWN_START_S
+    for place, dag_id in enumerate(dag_ids, 1):
+        run_id = _own_run(client, dag_id, before[dag_id], patience) if dag_id in paused else None
+        run_id = run_id or client.trigger(dag_id)
+        count = f" ({place} of {len(dag_ids)})" if len(dag_ids) > 1 else ""
+        client.wait(dag_id, run_id, timeout_s, lambda state, n=dag_id, c=count: say(f"{n} {state}{c}"))  # type: ignore[misc]
+
+
+def _own_run(client: AirflowClient, dag_id: str, before: set[str], patience: float) -> str | None:
+    """The run that the scheduler made of a DAG that is no longer paused; None when it makes none."""
+    while time.monotonic() < patience:
+        new = [run["dag_run_id"] for run in client.runs(dag_id) if run["dag_run_id"] not in before]
+        if new:
+            return str(new[0])
+        time.sleep(_POLL_S / 2)
+    return None
 
 
 class _Stuck:

@@ -21,15 +21,10 @@ from pathlib import Path
 
 import psutil
 
+from tidemark.settings import inherited_environment
+
 _LOOPBACK = "127.0.0.1"
 _POLL_S = 0.1
-#: What a child may take over from the shell that called us: where things are, never how Tidemark behaves.
-_INHERITED = (
-    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "JAVA_HOME", "MAVEN_OPTS", "M2_HOME",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GOOGLE_APPLICATION_CREDENTIALS",
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
-    "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
-)  # fmt: skip
 #: Put into each child's environment with its pid file's path, so that what outlives its parent is recognised.
 _MARK = "LOCAL_STACK_PID_FILE"
 #: Our own children by pid, to be waited for when they are stopped.
@@ -63,9 +58,8 @@ class Program:
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a child: what the operating system needs, UTC, no telemetry, and ``extra``."""
-    base = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     quiet = {"TZ": "UTC", "DO_NOT_TRACK": "1", "PYTHONUNBUFFERED": "1"}
-    return base | quiet | dict(extra or {})
+    return inherited_environment() | quiet | dict(extra or {})
 
 
 def identity(pid: int) -> str | None:

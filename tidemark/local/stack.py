@@ -218,11 +218,7 @@ class _Up:
         return self._airflow_server().url
 
     def _dags(self, names: Sequence[str]) -> Callable[[Say], None]:
-        def action(say: Say) -> None:
-            for name in names:
-                market_day.run(self._airflow_server().client, name, {}, say)
-
-        return action
+        return lambda say: market_day.run_anew(self._airflow_server().client, names, say)
 
     def _docs(self, say: Say) -> str:
         layout = self._layout

@@ -104,7 +104,9 @@ class Progress:
     def _render(self) -> RenderableType:
         table = Table.grid(padding=(0, 1))
         for line in list(self._lines):
-            table.add_row(_mark(line), Text(line.name), Text(_seconds(line), style="dim"), Text(line.detail, style="dim"))
+            table.add_row(
+                _mark(line), Text(line.name), Text(_seconds(line), style="dim"), Text(line.detail, style="dim")
+            )
         return Group(table)
 
 
