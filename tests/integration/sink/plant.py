@@ -69,6 +69,7 @@ class Plant:
         self.cluster = str(self.admin.list_topics(timeout=10).cluster_id)
         self.version = next(_versions)
         self.group = f"sink.{self.version}"
+        self.processes: list[subprocess.Popen[bytes]] = []
 
     def make_topic(self, dataset: str = "trade", partitions: int = 1, *, again: bool = False) -> str:
         """A topic of this test's own, with its dead letters'."""
@@ -133,10 +134,19 @@ class Plant:
             "sink": settings.sink.model_dump(), "topics": topics, "places": places, "kill_at": kill_at,
         }  # fmt: skip
         with (self.folder / "sink.log").open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "tests.integration.sink.sink_process", json.dumps(order)],
                 cwd=PROJECT_ROOT, stderr=log, stdout=log,
             )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """Leave no sink behind, however the test ended."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()  # also ends one that is stopped
+            process.wait(10)
 
     # --- questions ---------------------------------------------------------------------------------------
 
