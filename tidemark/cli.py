@@ -113,9 +113,11 @@ def _become(module: str, *arguments: str) -> NoReturn:
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:
+    from tidemark.jobs.migrate import TopicsError
     from tidemark.local.process import LocalError
+    from tidemark.warehouse.connection import WarehouseError
 
-    return (config.SettingsError, LocalError)
+    return (config.SettingsError, LocalError, TopicsError, WarehouseError)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ class KafkaDeadLetters:
                 "bootstrap.servers": settings.bootstrap_servers,
                 "client.id": f"{name}-dead",
                 "enable.idempotence": True,
+                "max.in.flight.requests.per.connection": 1,  # see streaming/producer/broker.py
                 "acks": "all",
                 "compression.type": "zstd",
                 "linger.ms": 5,

@@ -122,7 +122,7 @@ ENVELOPE: Final = (
         required=True,
     ),
     Field("item", Kind.INTEGER, "Place of the event within its frame or answer, from 0.", required=True),
-    Field("frame", Kind.BYTES, "The frame as it came, byte for byte; on item 0 only.", lake_only=True),
+    Field("frame", Kind.BYTES, "The frame as it came, byte for byte; on its first row only (for REST: on the first row of each page).", lake_only=True),
 )
 
 #: The identity of a raw row.
