@@ -100,9 +100,7 @@ def fresh_database(postgres_server: PostgresServer) -> Iterator[Callable[..., st
         name = f"test_{os.getpid()}_{next(_numbers)}"
         with psycopg.connect(admin, autocommit=True) as connection:
             connection.execute(
-                sql.SQL("create database {} template {}").format(
-                    sql.Identifier(name), sql.Identifier(template)
-                )
+                sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
             )
         made.append(name)
         return postgres_server.url(name)
@@ -110,9 +108,7 @@ def fresh_database(postgres_server: PostgresServer) -> Iterator[Callable[..., st
     yield make
     with psycopg.connect(admin, autocommit=True) as connection:
         for name in made:
-            connection.execute(
-                sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
-            )
+            connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="session")
@@ -150,9 +146,7 @@ def fresh_kafka() -> Iterator[Callable[[], KafkaServer]]:
 @pytest.fixture
 def memory_bootstrap(tmp_path: Path) -> Iterator[str]:
     """Bootstrap servers of an in-memory broker of this test's own, with Upbit's topics."""
-    broker = MemoryBroker(
-        Path(os.environ[_FOLDER]) / f"memory-{os.getpid()}-{next(_numbers)}", tmp_path / "memory.log"
-    )
+    broker = MemoryBroker(Path(os.environ[_FOLDER]) / f"memory-{os.getpid()}-{next(_numbers)}", tmp_path / "memory.log")
     _guard(broker.home.parent)
     broker.start()
     yield broker.bootstrap

@@ -118,7 +118,9 @@ def test_layers_import_downwards_only(part: str) -> None:
         for path, tree in house().items()
         if part_of(dotted(path)) == part
         for name in imports(tree)
-        if name.startswith("tidemark.") and part_of(name) not in LAYERS[part] | {part} and name != "tidemark.__version__"
+        if name.startswith("tidemark.")
+        and part_of(name) not in LAYERS[part] | {part}
+        and name != "tidemark.__version__"
     ]
     assert bad == []
 
@@ -201,7 +203,9 @@ def test_there_is_no_utils() -> None:
 
 def test_no_file_carries_a_path_or_host_of_some_machine() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    bad = re.compile(r"(?<![\w.])/(work|root|home|farm)/[a-z.]|pypi\.org|files\.pythonhosted|registry\.npmjs|repo1?\.maven")
+    bad = re.compile(
+        r"(?<![\w.])/(work|root|home|farm)/[a-z.]|pypi\.org|files\.pythonhosted|registry\.npmjs|repo1?\.maven"
+    )
     hits = [
         p
         for p in listed

@@ -66,11 +66,16 @@ def test_json_schema_wants_decimals_as_text() -> None:
 
 
 def test_ticker_holds_every_field_of_upbits_frame() -> None:
-    frame = """opening_price high_price low_price trade_price prev_closing_price change change_price
-        signed_change_price change_rate signed_change_rate trade_volume acc_trade_volume acc_trade_volume_24h
-        acc_trade_price acc_trade_price_24h trade_date trade_time acc_ask_volume acc_bid_volume
-        highest_52_week_price highest_52_week_date lowest_52_week_price lowest_52_week_date market_state
-        is_trading_suspended delisting_date market_warning stream_type""".split()
+    # fmt: off
+    frame = [
+        "opening_price", "high_price", "low_price", "trade_price", "prev_closing_price", "change", "change_price",
+        "signed_change_price", "change_rate", "signed_change_rate", "trade_volume", "acc_trade_volume",
+        "acc_trade_volume_24h", "acc_trade_price", "acc_trade_price_24h", "trade_date", "trade_time", "acc_ask_volume",
+        "acc_bid_volume", "highest_52_week_price", "highest_52_week_date", "lowest_52_week_price",
+        "lowest_52_week_date", "market_state", "is_trading_suspended", "delisting_date", "market_warning",
+        "stream_type",
+    ]
+    # fmt: on
     renamed = {"code", "event_at", "trade_at", "side"}  # code, timestamp, trade_timestamp, ask_bid; type is the dataset
     assert len(frame) + len(renamed) + 1 == 33
     assert set(frame) | renamed <= set(CONTRACTS["ticker"].names())

@@ -27,7 +27,7 @@ def test_a_topic_name_is_read_back() -> None:
 
 @pytest.mark.parametrize("name", ["raw.upbit.trade", "raw.upbit.trade.v1.dlq", "replay.1.raw.upbit.trade.v1", ""])
 def test_other_names_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="raw.<exchange>"):
+    with pytest.raises(ValueError, match=r"raw\.<exchange>"):
         naming.parse_raw_topic(name)
 
 

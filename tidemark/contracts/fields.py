@@ -82,13 +82,9 @@ def decimal(name: str, description: str, unit: str, *, required: bool = False, c
 
 
 EXCHANGE: Final = Field("exchange", Kind.TEXT, "Name of the exchange, lower case, such as upbit.", required=True)
-MARKET: Final = Field(
-    "market", Kind.TEXT, "Canonical market symbol BASE-QUOTE, such as BTC-KRW.", required=True
-)
+MARKET: Final = Field("market", Kind.TEXT, "Canonical market symbol BASE-QUOTE, such as BTC-KRW.", required=True)
 CODE: Final = Field("code", Kind.TEXT, "The exchange's own market code, such as KRW-BTC.", required=True)
-EVENT_AT: Final = Field(
-    "event_at", Kind.TIMESTAMP, "When it happened by the exchange's clock.", "UTC", required=True
-)
+EVENT_AT: Final = Field("event_at", Kind.TIMESTAMP, "When it happened by the exchange's clock.", "UTC", required=True)
 SIDE: Final = Field("side", Kind.TEXT, "Side of the taker.", choices=("buy", "sell"))
 CHANGE: Final = Field(
     "change", Kind.TEXT, "Direction against the previous UTC day's close.", choices=("RISE", "EVEN", "FALL")
@@ -122,7 +118,12 @@ ENVELOPE: Final = (
         required=True,
     ),
     Field("item", Kind.INTEGER, "Place of the event within its frame or answer, from 0.", required=True),
-    Field("frame", Kind.BYTES, "The frame as it came, byte for byte; on its first row only (for REST: on the first row of each page).", lake_only=True),
+    Field(
+        "frame",
+        Kind.BYTES,
+        "The frame as it came, byte for byte; on its first row only (for REST: on the first row of each page).",
+        lake_only=True,
+    ),
 )
 
 #: The identity of a raw row.

@@ -66,10 +66,7 @@ def meaning(field: Field) -> str:
 def arrow_schema(contract: Contract) -> pa.Schema:
     """The schema of the lake's Parquet files: every column nullable, its meaning in the metadata."""
     return pa.schema(
-        [
-            pa.field(f.name, _ARROW[f.kind], metadata={"description": meaning(f)})
-            for f in contract.columns
-        ],
+        [pa.field(f.name, _ARROW[f.kind], metadata={"description": meaning(f)}) for f in contract.columns],
         metadata={"contract": f"{contract.dataset}.v{contract.version}"},
     )
 

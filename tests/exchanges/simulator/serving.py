@@ -49,9 +49,7 @@ def served(config: SimulatorConfig) -> Iterator[Simulator]:
 
 def request(*types: str, codes: list[str], form: str = "DEFAULT", **more: Any) -> str:
     """A subscription request."""
-    return json.dumps(
-        [{"ticket": "t"}, *({"type": t, "codes": codes, **more} for t in types), {"format": form}]
-    )
+    return json.dumps([{"ticket": "t"}, *({"type": t, "codes": codes, **more} for t in types), {"format": form}])
 
 
 def decoded(payload: bytes) -> Any:
@@ -85,9 +83,7 @@ async def socket(simulator: Simulator, *messages: str) -> AsyncIterator[aiohttp.
         yield ws
 
 
-async def frames(
-    ws: aiohttp.ClientWebSocketResponse, *, count: int | None = None, quiet_s: float = 0.6
-) -> list[bytes]:
+async def frames(ws: aiohttp.ClientWebSocketResponse, *, count: int | None = None, quiet_s: float = 0.6) -> list[bytes]:
     """Received frames: so many, or all until nothing comes for a while or the socket closes."""
     received: list[bytes] = []
     while count is None or len(received) < count:

@@ -24,9 +24,7 @@ def test_it_imports_nothing_of_the_rest() -> None:
     files = list(PACKAGE.rglob("*.py"))
     assert len(files) > 15
     for path in files:
-        foreign = [
-            name for name in imported(path) if name.split(".")[0] in ("tidemark", "streaming", "alerts")
-        ]
+        foreign = [name for name in imported(path) if name.split(".")[0] in ("tidemark", "streaming", "alerts")]
         assert all(name == OWN or name.startswith(OWN + ".") for name in foreign), (path, foreign)
 
 

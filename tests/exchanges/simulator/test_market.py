@@ -79,9 +79,7 @@ def test_prices_lie_on_the_grid_and_are_not_absurd(hidden: HiddenMarket, day: di
 
 def test_the_coin_has_one_price_in_all_its_markets(hidden: HiddenMarket) -> None:
     at = START + 5 * 3_600_000
-    won, dollar, rate = (
-        hidden.prices.mid_at(MARKETS[c], at) / E8 for c in ("KRW-ETH", "USDT-ETH", "KRW-USDT")
-    )
+    won, dollar, rate = (hidden.prices.mid_at(MARKETS[c], at) / E8 for c in ("KRW-ETH", "USDT-ETH", "KRW-USDT"))
     assert won == pytest.approx(dollar * rate)
     ether_in_btc = hidden.prices.mid_at(MARKETS["BTC-ETH"], at) / E8
     assert ether_in_btc == pytest.approx(won * E8 / hidden.prices.mid_at(MARKETS["KRW-BTC"], at))
@@ -93,15 +91,11 @@ def test_one_market_halts_for_hours(hidden: HiddenMarket, day: dict[str, list[Tr
     assert not [t for t in day[halt.market] if halt.at_ms <= t.ms < halt.until_ms]
     assert [t for t in day[halt.market] if t.ms < halt.at_ms]
     assert [t for t in day[halt.market] if t.ms >= halt.until_ms]
-    assert hidden.book(MARKETS[halt.market], halt.at_ms) == hidden.book(
-        MARKETS[halt.market], halt.until_ms - 1
-    )
+    assert hidden.book(MARKETS[halt.market], halt.at_ms) == hidden.book(MARKETS[halt.market], halt.until_ms - 1)
 
 
 def test_planted_price_spikes_show(hidden: HiddenMarket, day: dict[str, list[Trade]]) -> None:
-    spikes = [
-        a for a in hidden.plan.anomalies(START, END) if a.kind == "price" and a.market.startswith("KRW-")
-    ]
+    spikes = [a for a in hidden.plan.anomalies(START, END) if a.kind == "price" and a.market.startswith("KRW-")]
     assert len(spikes) == 5
     for spike in spikes:
         closes = minute_closes(day[spike.market])

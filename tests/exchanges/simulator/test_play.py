@@ -95,9 +95,7 @@ def test_oracle_candles_are_those_of_the_received_frames(two_plays: Any) -> None
             minutes.setdefault(trade["trade_timestamp"] // 60_000, []).append(trade)
     assert [bar["start"] for bar in candles] == [minute * 60_000 for minute in sorted(minutes)]
     for bar in candles:
-        trades = sorted(
-            minutes[bar["start"] // 60_000], key=lambda t: (t["trade_timestamp"], t["sequential_id"])
-        )
+        trades = sorted(minutes[bar["start"] // 60_000], key=lambda t: (t["trade_timestamp"], t["sequential_id"]))
         prices = [t["trade_price"] for t in trades]
         assert [Decimal(bar[k]) for k in ("open", "high", "low", "close")] == [
             prices[0], max(prices), min(prices), prices[-1],
@@ -157,8 +155,7 @@ def test_broken_connections_lose_no_position() -> None:
             time.sleep(0.3)
             assert get(simulator, "/_sim/status")["now_ms"] == state["now_ms"]  # it stands
         arrived.update(
-            identity(trade)
-            for trade in trades_in(asyncio.run(whole_play(simulator, request("trade", codes=codes))))
+            identity(trade) for trade in trades_in(asyncio.run(whole_play(simulator, request("trade", codes=codes))))
         )
         assert drops >= 2
         sent = oracle(simulator)
@@ -204,13 +201,9 @@ def test_the_log_knows_which_connection_got_what() -> None:
 
 def test_duplicated_frames_are_one_sent_trade() -> None:
     with served(past(0.5)) as simulator:
-        answer = requests.post(
-            simulator.url + "/_sim/faults", json={"kind": "duplicate", "frames": 50}, timeout=5
-        )
+        answer = requests.post(simulator.url + "/_sim/faults", json={"kind": "duplicate", "frames": 50}, timeout=5)
         assert answer.status_code == 200
-        received = asyncio.run(
-            whole_play(simulator, request("trade", codes=["KRW-BTC"], is_only_realtime=True))
-        )
+        received = asyncio.run(whole_play(simulator, request("trade", codes=["KRW-BTC"], is_only_realtime=True)))
         ids = [trade["sequential_id"] for trade in trades_in(received)]
         assert len(ids) - len(set(ids)) == 50
         assert len(simulator.log) == len(set(ids))
@@ -220,10 +213,7 @@ def test_rest_knows_only_what_has_been_played() -> None:
     with served(past(2)) as simulator:
         [row] = get(simulator, "/v1/trades/ticks", market="KRW-BTC")
         assert row["timestamp"] < simulator.status()["from_ms"]
-        assert (
-            get(simulator, "/v1/candles/minutes/1", market="KRW-BTC")[0]["candle_date_time_utc"]
-            < "2026-11-18T15"
-        )
+        assert get(simulator, "/v1/candles/minutes/1", market="KRW-BTC")[0]["candle_date_time_utc"] < "2026-11-18T15"
         asyncio.run(whole_play(simulator, request("trade", codes=["KRW-BTC"])))
         [row] = get(simulator, "/v1/trades/ticks", market="KRW-BTC")
         assert row["trade_time_utc"] > "16:50"

@@ -75,9 +75,7 @@ def test_candle_pages_are_newest_first_and_to_is_exclusive(exchange: Simulator) 
         assert times[4] == "2026-11-18T14:00:00"
         assert get(exchange, "/v1/candles/minutes/60", market=BTC, count=3, to=same) == older
     middle = times[4].replace(":00:00", ":30:00")
-    assert (
-        get(exchange, "/v1/candles/minutes/60", market=BTC, to=middle)[0]["candle_date_time_utc"] == times[4]
-    )
+    assert get(exchange, "/v1/candles/minutes/60", market=BTC, to=middle)[0]["candle_date_time_utc"] == times[4]
 
 
 @pytest.mark.parametrize(("path", "least"), [("/v1/candles/days", 130), ("/v1/candles/minutes/60", 14 * 24)])
@@ -168,10 +166,7 @@ def test_minute_candles_of_days_with_ticks_agree_with_them(exchange: Simulator) 
 
 def test_candles_of_the_played_time_are_the_oracles(exchange: Simulator) -> None:
     oracle = get(exchange, "/_sim/candles", market=BTC, unit=5, **{"from": NIGHT.isoformat()})
-    rest = {
-        row["candle_date_time_utc"]: row
-        for row in get(exchange, "/v1/candles/minutes/5", market=BTC, count=48)
-    }
+    rest = {row["candle_date_time_utc"]: row for row in get(exchange, "/v1/candles/minutes/5", market=BTC, count=48)}
     assert len(oracle) > 40
     assert {iso(bar["start"]) for bar in oracle} == {start for start in rest if start >= "2026-11-18T15"}
     for bar in oracle:
@@ -235,9 +230,7 @@ def test_books(exchange: Simulator) -> None:
         ("/v1/orderbook", {"markets": BTC, "level": "deep"}, 400),
     ],
 )
-def test_errors_are_named_by_number(
-    exchange: Simulator, path: str, parameters: dict[str, Any], code: int
-) -> None:
+def test_errors_are_named_by_number(exchange: Simulator, path: str, parameters: dict[str, Any], code: int) -> None:
     answered, body = status(exchange, path, **parameters)
     assert answered == code
     assert body["error"]["name"] == code
@@ -260,8 +253,6 @@ def test_eleven_requests_a_second_are_one_too_many_and_going_on_is_punished() ->
 def test_web_pages_get_one_request_in_ten_seconds() -> None:
     with served(replace(past(), limits=True)) as simulator:
         page = {"Origin": "http://example.org"}
-        first, second = (
-            requests.get(simulator.url + "/v1/market/all", headers=page, timeout=5) for _ in range(2)
-        )
+        first, second = (requests.get(simulator.url + "/v1/market/all", headers=page, timeout=5) for _ in range(2))
         assert (first.status_code, second.status_code) == (200, 429)
         assert first.headers["Remaining-Req"].startswith("group=origin")

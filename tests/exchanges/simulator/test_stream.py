@@ -166,9 +166,7 @@ def test_book_suffixes_and_levels(idle: Simulator) -> None:
         assert book["total_ask_size"] == sum(unit["ask_size"] for unit in book["orderbook_units"])
     [grouped] = ask(idle, request("orderbook", codes=["KRW-BTC"], level=10_000))
     assert grouped["level"] == 10_000
-    assert all(
-        unit["ask_price"] % 10_000 == unit["bid_price"] % 10_000 == 0 for unit in grouped["orderbook_units"]
-    )
+    assert all(unit["ask_price"] % 10_000 == unit["bid_price"] % 10_000 == 0 for unit in grouped["orderbook_units"])
     assert ask(idle, request("orderbook", codes=["BTC-ETH", "KRW-XRP"], level=12_345)) == []
 
 
@@ -307,9 +305,7 @@ def test_the_last_candle_of_an_interval_is_that_of_its_trades(played: Played, ki
     buckets: dict[tuple[str, int], list[Any]] = {}
     for trade in played.frames["trade"]:
         if trade["trade_timestamp"] >= begin:
-            buckets.setdefault((trade["code"], trade["trade_timestamp"] // 1000 // unit * unit), []).append(
-                trade
-            )
+            buckets.setdefault((trade["code"], trade["trade_timestamp"] // 1000 // unit * unit), []).append(trade)
     assert len(buckets) > 30
     for (code, start), trades in buckets.items():
         ordered = sorted(trades, key=lambda t: t["sequential_id"])
@@ -373,9 +369,7 @@ def test_live_only_needs_no_period() -> None:
     with served(SimulatorConfig(port=0, trades_per_day=200_000, limits=False)) as simulator:
 
         async def run() -> None:
-            async with socket(
-                simulator, request("trade", codes=["KRW-BTC", "KRW-XRP"], is_only_realtime=True)
-            ) as ws:
+            async with socket(simulator, request("trade", codes=["KRW-BTC", "KRW-XRP"], is_only_realtime=True)) as ws:
                 assert len(await frames(ws, count=1)) == 1
 
         asyncio.run(run())

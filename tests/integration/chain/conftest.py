@@ -67,7 +67,10 @@ class Chain:
     def load_until(self, offsets: int, *datasets: str) -> None:
         """Load what has landed until the ledger accounts for so many offsets of these datasets."""
         give_up = time.monotonic() + PATIENCE_S
-        query = "select coalesce(sum(parsed + dead + ignored), 0) from ops.load_ledger where kind = 'data' and dataset = any(%s)"
+        query = """
+            select coalesce(sum(parsed + dead + ignored), 0) from ops.load_ledger
+            where kind = 'data' and dataset = any(%s)
+        """
         while self.one(query, [list(datasets)]) < offsets:
             assert time.monotonic() < give_up, self.log("streaming.consumer")[-3000:]
             time.sleep(0.5)

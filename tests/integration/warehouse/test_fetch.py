@@ -67,9 +67,7 @@ def test_candles_over_several_pages(there: Place, exchange: Simulator) -> None:
     got = rows(there, "SELECT event_at, open, close, volume_base FROM raw.candle_v1 WHERE code = 'KRW-BTC'")
     assert len(got) > 200, "more than one page"
     assert set(got) == wanted
-    keys = rows(
-        there, "SELECT kafka_cluster, kafka_epoch, source, kafka_offset, item FROM raw.candle_v1"
-    )
+    keys = rows(there, "SELECT kafka_cluster, kafka_epoch, source, kafka_offset, item FROM raw.candle_v1")
     assert {key[:3] for key in keys} == {("rest", 0, "rest")}
     assert len(set(keys)) == len(keys)
 

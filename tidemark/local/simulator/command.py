@@ -46,12 +46,8 @@ _Trades = Annotated[int, _option(text="About so many trades a day.")]
 _TickerEvery = Annotated[int, _option(text="Fast: a market's ticker at most every N seconds of market time.")]
 _BookEvery = Annotated[int, _option(text="Fast: a market's order book at most every N seconds.")]
 _CandleEvery = Annotated[int, _option(text="Fast: a market's candle at most every N seconds.")]
-_Replay = Annotated[
-    Path | None, _option(text="Play this recording (cryptofeed's format) instead of a market.")
-]
-_Speed = Annotated[
-    float | None, _option(text="Replay at so many times the recorded pace; without it, at once.")
-]
+_Replay = Annotated[Path | None, _option(text="Play this recording (cryptofeed's format) instead of a market.")]
+_Speed = Annotated[float | None, _option(text="Replay at so many times the recorded pace; without it, at once.")]
 _Limits = Annotated[bool, _option(text="Keep the exchange's request limits.")]
 _Idle = Annotated[float, _option(text="Drop a socket that is silent for so many seconds.")]
 
@@ -102,9 +98,7 @@ def simulate(
     except (ConfigError, RecordingError) as error:
         raise _ended(str(error)) from error
     except OSError as error:
-        raise _ended(
-            f"can't listen on {host}:{port}: {error.strerror or error}; choose another --port"
-        ) from error
+        raise _ended(f"can't listen on {host}:{port}: {error.strerror or error}; choose another --port") from error
 
 
 def run(config: SimulatorConfig) -> None:
@@ -113,9 +107,7 @@ def run(config: SimulatorConfig) -> None:
         runner.run(_serve(config))
 
 
-def period(
-    day: str, zone: str, from_at: str, to_at: str, now: datetime
-) -> tuple[datetime | None, datetime | None]:
+def period(day: str, zone: str, from_at: str, to_at: str, now: datetime) -> tuple[datetime | None, datetime | None]:
     """The past period that the options name (aware datetimes), (None, None) for none; or ConfigError."""
     if from_at or to_at:
         begin, end = (_instant(text) if text else None for text in (from_at, to_at))
@@ -128,9 +120,7 @@ def period(
         raise ConfigError(f"--day-zone is {zone!r}; use kst or utc")
     try:
         chosen = (
-            now.astimezone(_ZONES[zone]).date() - timedelta(days=1)
-            if day == "yesterday"
-            else date.fromisoformat(day)
+            now.astimezone(_ZONES[zone]).date() - timedelta(days=1) if day == "yesterday" else date.fromisoformat(day)
         )
     except ValueError as error:
         raise ConfigError(f"--day is {day!r}; write it as 2026-11-19, or yesterday") from error

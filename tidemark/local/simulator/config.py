@@ -62,10 +62,6 @@ def check(config: SimulatorConfig, now: datetime) -> None:
             raise ConfigError(f"{name} has no time zone: {at}; write it as 2026-11-19T15:00:00Z")
     start = config.from_at or now
     if config.then_live and start > now:
-        raise ConfigError(
-            f"the period begins in the future ({start}); choose an earlier one, or don't go on live"
-        )
+        raise ConfigError(f"the period begins in the future ({start}); choose an earlier one, or don't go on live")
     if not config.then_live and (config.to_at is None or config.to_at <= start):
-        raise ConfigError(
-            "without going on live a period with its end after its beginning is needed (from, to)"
-        )
+        raise ConfigError("without going on live a period with its end after its beginning is needed (from, to)")

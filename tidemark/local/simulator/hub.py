@@ -216,18 +216,12 @@ class Hub:
 
     def _record(self, connection: Connection, frames: list[tuple[bytes, Happening]]) -> list[int]:
         self.counts.update(happening.channel for _, happening in frames)
-        self.log.record(
-            connection.name, (_sent(h.code, h.body) for _, h in frames if isinstance(h.body, TradeTold))
-        )
+        self.log.record(connection.name, (_sent(h.code, h.body) for _, h in frames if isinstance(h.body, TradeTold)))
         return [id(happening) for _, happening in frames]
 
 
 def _frames(subscription: Subscription, happenings: list[Happening]) -> list[tuple[bytes, Happening]]:
-    return [
-        (payload, happening)
-        for happening in happenings
-        if (payload := subscription.frame(happening)) is not None
-    ]
+    return [(payload, happening) for happening in happenings if (payload := subscription.frame(happening)) is not None]
 
 
 def _sent(code: str, told: TradeTold) -> Sent:

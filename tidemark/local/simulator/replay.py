@@ -59,9 +59,7 @@ def read_recording(path: Path) -> Recording:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise RecordingError(
-            f"can't read the recording {path}: {error}; give a file in cryptofeed's format"
-        ) from error
+        raise RecordingError(f"can't read the recording {path}: {error}; give a file in cryptofeed's format") from error
     frames = list(_frames(path, lines))
     if not frames:
         raise RecordingError(f"no received frame in {path}: lines look like `1618678263.010785: b'{{...}}'`")
@@ -71,9 +69,7 @@ def read_recording(path: Path) -> Recording:
 class ReplayPlayer:
     """Plays a recording to a hub."""
 
-    def __init__(
-        self, recording: Recording, hub: Hub, log: SentLog, phases: Phases, speed: float | None
-    ) -> None:
+    def __init__(self, recording: Recording, hub: Hub, log: SentLog, phases: Phases, speed: float | None) -> None:
         """``speed``: times the recorded pace; None: as fast as the sockets take it."""
         self.recording = recording
         self.place = 0

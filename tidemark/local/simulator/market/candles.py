@@ -47,10 +47,7 @@ def bucket(seconds: int, unit: int) -> int:
 
 def from_trades(trades: Iterable[Trade], unit: int) -> list[Candle]:
     """Candles of ``unit`` seconds from trades in order of their ids."""
-    singles = (
-        Candle(t.ms // 1000, t.price, t.price, t.price, t.price, t.size, t.price * t.size, t.ms)
-        for t in trades
-    )
+    singles = (Candle(t.ms // 1000, t.price, t.price, t.price, t.price, t.size, t.price * t.size, t.ms) for t in trades)
     return roll_up(singles, unit)
 
 
@@ -201,9 +198,7 @@ class History:
         return [_draw(market, rng, hour * HOUR, HOUR, first, last, max(trades, 1.0))]
 
 
-def _draw(
-    market: Market, rng: Random, start: int, unit: int, first: float, last: float, trades: float
-) -> Candle:
+def _draw(market: Market, rng: Random, start: int, unit: int, first: float, last: float, trades: float) -> Candle:
     """A candle without trades behind it: on the price grid, its value between low and high times volume."""
     reach = market.coin.daily_volatility * (unit / DAY) ** 0.5 * min(trades, 20.0) / 20
     begin, end = (_on_grid(market, mid * (1 + rng.gauss(0, 0.3) * market.spread)) for mid in (first, last))

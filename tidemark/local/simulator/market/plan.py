@@ -54,9 +54,7 @@ class DayPlan:
         for market in MARKETS.values():
             found += [spike._replace(market=market.code) for spike in self.spikes.get(market.coin.symbol, ())]
             for spike in self.spikes.get(market.quote, ()):  # its price is told in a coin that moves
-                found.append(
-                    spike._replace(market=market.code, amplitude=-spike.amplitude / (1 + spike.amplitude))
-                )
+                found.append(spike._replace(market=market.code, amplitude=-spike.amplitude / (1 + spike.amplitude)))
         return sorted(found, key=lambda a: (a.at_ms, a.market))
 
     def bump(self, coin: str, minute: int) -> float:
@@ -95,9 +93,7 @@ class Plan:
 
     def anomalies(self, from_ms: int, to_ms: int) -> list[Anomaly]:
         """Anomalies that begin in [from, to), by time."""
-        return [
-            a for plan in self._plans(from_ms, to_ms) for a in plan.anomalies() if from_ms <= a.at_ms < to_ms
-        ]
+        return [a for plan in self._plans(from_ms, to_ms) for a in plan.anomalies() if from_ms <= a.at_ms < to_ms]
 
     def halts(self, from_ms: int, to_ms: int) -> list[Halt]:
         """Halts that begin in [from, to), by time."""

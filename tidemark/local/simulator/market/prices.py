@@ -79,9 +79,7 @@ class HiddenPrices:
             own = sqrt(1 - of.common**2)
             wander, weight = 0.0, 1.0
             for back in range(_MEMORY_DAYS):
-                shock = of.common * self._day_noise("*", day - back) + own * self._day_noise(
-                    of.symbol, day - back
-                )
+                shock = of.common * self._day_noise("*", day - back) + own * self._day_noise(of.symbol, day - back)
                 wander += weight * shock
                 weight *= _PULL
             self._days[key] = log(of.price) + of.daily_volatility * wander

@@ -91,9 +91,7 @@ class Tape:
             mean = usual * _burst(rng) * (0.6 + 0.31 * restless) * more_trades
             count = _poisson(rng, mean)
             if count and not plan.halted(market, minute):
-                self._draw_minute(
-                    market, rng, minute, mids[i], mids[i + 1], count, surge / more_trades, trades
-                )
+                self._draw_minute(market, rng, minute, mids[i], mids[i + 1], count, surge / more_trades, trades)
         return trades
 
     def _draw_minute(
@@ -122,9 +120,7 @@ class Tape:
             if size % 9 == 0:
                 size = _rounded(size)
             late = random()
-            delay = (
-                15 + int(late * 90) if late > _WIRE_LATE_SHARE else 200 + int(late / _WIRE_LATE_SHARE * 1400)
-            )
+            delay = 15 + int(late * 90) if late > _WIRE_LATE_SHARE else 200 + int(late / _WIRE_LATE_SHARE * 1400)
             trades.append(new(Trade, (ms * 10_000 + counter, ms, price, size, is_ask, ms + delay)))
 
 

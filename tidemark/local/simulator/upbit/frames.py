@@ -168,9 +168,7 @@ def shown(book: Book, levels: int, level: int) -> tuple[list[tuple[int, int, int
     """The units (ask price, bid price, ask size, bid size) of a book, and the sums of the sizes shown."""
     seen = group(book, level) if level else book
     asks, bids = seen.asks[:levels], seen.bids[:levels]
-    units = [
-        (ask, bid, ask_size, bid_size) for (ask, ask_size), (bid, bid_size) in zip(asks, bids, strict=True)
-    ]
+    units = [(ask, bid, ask_size, bid_size) for (ask, ask_size), (bid, bid_size) in zip(asks, bids, strict=True)]
     return units, sum(size for _, size in asks), sum(size for _, size in bids)
 
 

@@ -122,17 +122,13 @@ class UpbitRest:
         if not converted:
             return extras
         won = next(self._history.newest(MARKETS["KRW-BTC"], DAY, candle.start + 1), None)
-        factor = {"KRW": 10**8, "BTC": won.close if won else 0}.get(
-            market.quote, round(coin("USDT").price) * 10**8
-        )
+        factor = {"KRW": 10**8, "BTC": won.close if won else 0}.get(market.quote, round(coin("USDT").price) * 10**8)
         return extras + f',"converted_trade_price":{spelling.fixed(candle.close * factor // 10**8)}'
 
     async def _weeks(self, request: web.Request) -> str:
         candles = await self._candles(request, WEEK)
         return _array(
-            _candle_row(
-                request.query["market"], c, f',"first_day_of_period":"{spelling.date_and_time(c.start)[0]}"'
-            )
+            _candle_row(request.query["market"], c, f',"first_day_of_period":"{spelling.date_and_time(c.start)[0]}"')
             for c in candles
         )
 
@@ -346,9 +342,7 @@ def _ticker_row(code: str, t: Ticker) -> str:
     )
 
 
-def _book_row(
-    code: str, ms: int, units: list[tuple[int, int, int, int]], asks: int, bids: int, level: int
-) -> str:
+def _book_row(code: str, ms: int, units: list[tuple[int, int, int, int]], asks: int, bids: int, level: int) -> str:
     rows = ",".join(
         f'{{"ask_price":{_short(ask)},"bid_price":{_short(bid)},'
         f'"ask_size":{spelling.plain(ask_size)},"bid_size":{spelling.plain(bid_size)}}}'

@@ -87,9 +87,7 @@ def book_levels(code: str, price: float) -> list[int]:
 
 
 def _has_level(happening: Happening, level: int) -> bool:
-    return isinstance(happening.body, Book) and level in book_levels(
-        happening.code, happening.body.bids[0][0]
-    )
+    return isinstance(happening.body, Book) and level in book_levels(happening.code, happening.body.bids[0][0])
 
 
 def _add(subscription: UpbitSubscription, item: dict[str, Any], form: str, known: Collection[str]) -> None:
@@ -108,9 +106,7 @@ def _add(subscription: UpbitSubscription, item: dict[str, Any], form: str, known
         subscription.first.setdefault(channel, {}).update(variants)
 
 
-def _variants(
-    kind: str, codes: list[Any], form: str, level: int, known: Collection[str]
-) -> dict[str, Variant]:
+def _variants(kind: str, codes: list[Any], form: str, level: int, known: Collection[str]) -> dict[str, Variant]:
     found = {}
     for code in codes:
         name, _, suffix = str(code).partition(".") if kind == "orderbook" else (str(code), "", "")
