@@ -116,6 +116,7 @@ def prepare(context: Mapping[str, Any], operator: Any) -> None:
     operator.env = {**(operator.env or {}), **dbt_environment(warehouse)}
     if context["params"].get("dry_run"):
         operator.base_cmd = ["compile"]
+        operator.dbt_cmd_flags = []  # `dbt compile` knows no resource types
 
 
 def skip_after_dry_run(context: Mapping[str, Any], result: Any = None) -> None:

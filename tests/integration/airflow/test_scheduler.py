@@ -24,9 +24,9 @@ def states(platform: Platform, dag_id: str, run_id: str) -> dict[str, str]:
     return {task["task_id"]: task["state"] for task in platform.client.tasks(dag_id, run_id)}
 
 
-def scheduled(platform: Platform) -> int:
-    """How often the load has run by its schedule: it is due every ten minutes, in the middle of a test too."""
-    return sum(run["run_type"] == "scheduled" for run in platform.client.runs(LOAD))
+def scheduled(platform: Platform, dag_id: str) -> int:
+    """How often a DAG has run by its schedule: that may happen in the middle of a test too."""
+    return sum(run["run_type"] == "scheduled" for run in platform.client.runs(dag_id))
 
 
 def test_every_dag_is_there_and_none_fails_to_import(platform: Platform) -> None:
@@ -54,13 +54,13 @@ def test_triggered_twice_and_two_at_once_no_row_changes(platform: Platform) -> N
 
 def test_a_dry_run_says_what_it_would_do_and_does_nothing(platform: Platform) -> None:
     platform.land_trades(65, 5)
-    before, due = platform.contents(*RAW), scheduled(platform)
+    before, due = platform.contents(*RAW), scheduled(platform, LOAD)
     run_id = platform.client.trigger(LOAD, {"dry_run": True})
     platform.client.wait(LOAD, run_id, 90)
     assert set(states(platform, LOAD, run_id).values()) == {"skipped"}
     assert "nothing was changed" in platform.log(LOAD, run_id)
-    assert "would load 1 of 3 objects, 5 rows" in platform.log(LOAD, run_id) or scheduled(platform) > due
-    assert platform.contents(*RAW) == before or scheduled(platform) > due
+    assert "would load 1 of 3 objects, 5 rows" in platform.log(LOAD, run_id) or scheduled(platform, LOAD) > due
+    assert platform.contents(*RAW) == before or scheduled(platform, LOAD) > due
 
     platform.client.wait(LOAD, platform.client.trigger(LOAD), 90)
     assert platform.contents(*RAW)["raw.trade_v1"][0] == 70
@@ -87,7 +87,6 @@ def test_what_rest_serves_is_fetched_once(platform: Platform) -> None:
 
     for dag_id, conf in asked.items():
         platform.client.trigger(dag_id, conf)
-        platform.client.trigger(dag_id, conf)
     platform.settle(*asked)
     assert platform.contents("raw.candle_v1", "raw.market_v1", "ops.load_ledger") == fetched
 
@@ -109,6 +108,12 @@ def test_silver_and_gold_again_change_nothing_and_silver_wakes_gold(platform: Pl
 
     platform.land_trades(70, 30)
     client.wait(LOAD, client.trigger(LOAD), 90)
+    due = scheduled(platform, SILVER)
+    dry = client.trigger(SILVER, {"dry_run": True})
+    client.wait(SILVER, dry, 120)
+    assert states(platform, SILVER, dry) == {"build": "skipped", "announce": "skipped"}
+    assert platform.contents(*built) == built or scheduled(platform, SILVER) > due
+
     client.wait(SILVER, client.trigger(SILVER), 120)
     woken = lambda: "asset_triggered" in {run["run_type"] for run in client.runs(GOLD)}  # noqa: E731
     process.wait_until("the run of gold that silver asked for", woken, timeout_s=60)
@@ -138,7 +143,8 @@ def test_a_task_that_fails_for_good_is_told_in_slack_at_once(platform: Platform)
     told = [message for message in platform.slack.posted if dag_id in str(message)]
     assert told
     assert told[0]["channel"] == "C0ALERTS"
-    assert "not Parquet" in str(told[0]) or "not a Parquet" in str(told[0])
+    assert "LoadError" in str(told[0])
+    assert "p0000/00000000000000000000.parquet" in str(told[0]), "it names the object"
     assert {
         task["try_number"]
         for run in platform.client.runs(dag_id)

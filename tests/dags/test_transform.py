@@ -1,0 +1,89 @@
+"""dbt inside Airflow: the profile gets what it reads, a dry run runs nothing, and no password reaches the UI."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+from pydantic import SecretStr
+from tidemark_transform import (
+    MANIFEST,
+    PROJECT,
+    dbt_environment,
+    execution,
+    operator_arguments,
+    prepare,
+    profile,
+    rendering,
+    skip_after_dry_run,
+)
+
+from tests.dags.project import ROOT
+from tidemark.settings import WarehouseSettings
+
+URL = "postgresql://tidemark_loader:loaderpw@db.example:6543/market"
+
+
+def operator() -> SimpleNamespace:
+    return SimpleNamespace(env=None, base_cmd=["build"], dbt_cmd_flags=operator_arguments()["dbt_cmd_flags"])
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEMARK_WAREHOUSE__URL", URL)
+    monkeypatch.setenv("TIDEMARK_WAREHOUSE__DBT_PASSWORD", "dbt-secret")
+
+
+def test_the_profile_reads_exactly_the_variables_it_is_given() -> None:
+    read = set(re.findall(r"env_var\('([A-Z_]+)'", (ROOT / "dbt" / "profiles.yml").read_text("utf-8")))
+    assert set(dbt_environment(WarehouseSettings())) == read
+
+
+def test_dbt_goes_where_everybody_goes_as_its_own_role() -> None:
+    warehouse = WarehouseSettings(url=SecretStr(URL), dbt_password=SecretStr("dbt-secret"), dbt_threads=3)
+    assert dbt_environment(warehouse) == {
+        "TIDEMARK_DBT_HOST": "db.example",
+        "TIDEMARK_DBT_PORT": "6543",
+        "TIDEMARK_DBT_DBNAME": "market",
+        "TIDEMARK_DBT_USER": "tidemark_dbt",
+        "TIDEMARK_DBT_PASSWORD": "dbt-secret",
+        "TIDEMARK_DBT_THREADS": "3",
+    }
+
+
+def test_settings_reach_dbt_when_the_task_runs() -> None:
+    task = operator()
+    prepare({"params": {"dry_run": False}}, task)
+    assert task.env["TIDEMARK_DBT_PASSWORD"] == "dbt-secret"
+    assert task.base_cmd == ["build"]
+
+
+def test_the_password_is_masked_where_rendered_fields_are_shown() -> None:
+    from airflow.sdk._shared.secrets_masker import redact
+
+    task = operator()
+    prepare({"params": {}}, task)
+    assert "dbt-secret" not in str(redact(task.env, "env"))
+    assert "loaderpw" not in str(redact(task.env, "env"))
+
+
+def test_a_dry_run_compiles_and_announces_nothing() -> None:
+    task = operator()
+    prepare({"params": {"dry_run": True}}, task)
+    assert [*task.base_cmd, *task.dbt_cmd_flags] == ["compile"]
+    with pytest.raises(AirflowSkipException, match="none was run"):
+        skip_after_dry_run({"params": {"dry_run": True}})
+    skip_after_dry_run({"params": {"dry_run": False}})
+
+
+def test_cosmos_is_told_to_be_lean() -> None:
+    """Listing models with dbt takes 10 s a parse, a subprocess 8 s a task; its own assets only warn."""
+    render = rendering("path:models/gold")
+    assert render.load_method.value == "dbt_manifest"
+    assert render.emit_datasets is False
+    assert execution().invocation_mode.value == "dbt_runner"
+    assert MANIFEST == PROJECT / "target" / "manifest.json"
+    assert profile().target_name == "warehouse"
+    assert "unit_test" in operator_arguments()["dbt_cmd_flags"]
