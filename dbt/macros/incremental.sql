@@ -23,6 +23,9 @@
     {% else %}
         {% do apply_replace_window(target, sql, created) %}
     {% endif %}
+    {% if created %}
+        {% do finish_table(target) %}
+    {% endif %}
 
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {% do adapter.commit() %}

@@ -73,33 +73,38 @@
     select
         {{ columns | join(',\n        ') }},
         is_held,
-        outcome
+        case
+            when violation is not null then violation
+            when place = 1 then 'kept'
+            {%- if content %}
+            {#- A record's <> takes two nulls for equal, and a null for unequal to anything else. #}
+            when row({{ content | join(', ') }}) <> kept_content then '{{ loser }}'
+            {%- endif %}
+            else 'duplicate'
+        end as outcome
     from (
         select
             contender.*,
-            case
-                when violation is not null then violation
-                when row_number() over ranking = 1 then 'kept'
-                {%- if content %}
-                when row({{ content | join(', ') }}) is distinct from first_value(row({{ content | join(', ') }})) over ranking
-                    then '{{ loser }}'
-                {%- endif %}
-                else 'duplicate'
-            end as outcome
+            {%- if content %}
+            first_value(row({{ content | join(', ') }})) over ranking as kept_content,
+            {%- endif %}
+            row_number() over ranking as place
         from (
             select {{ columns | join(', ') }}, violation, false as is_held
             from {{ rows }}
             union all
             select {{ columns | join(', ') }}, null as violation, true as is_held
             from {{ this }}
-            where ({{ natural_key | join(', ') }}) in (select {{ natural_key | join(', ') }} from {{ rows }} where violation is null)
+            where ({{ natural_key | join(', ') }}) in (
+                select {{ natural_key | join(', ') }} from {{ rows }} where violation is null
+            )
         ) as contender
         window ranking as (
             partition by {{ natural_key | reverse | join(', ') }}, violation is null
             order by {{ (precedence + contract_row_key()) | join(', ') }}, is_held desc
         )
     ) as ranked
-    where not (is_held and outcome = 'kept')
+    where not (is_held and place = 1)
 {% endmacro %}
 
 

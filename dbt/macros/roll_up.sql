@@ -15,13 +15,13 @@ rolled_up as (
         touched.market,
         bar.*
     from touched
-    cross join lateral (
+    inner join lateral (
         select
-            {{ floor_to(bucket, 'bucket_at') }} as bucket_at,
-            (min(array[extract(epoch from bucket_at), open]))[2] as open,
+            {{ floor_to(bucket, 'shorter.bucket_at') }} as bucket_at,
+            (min(array[extract(epoch from shorter.bucket_at), open]))[2] as open,
             max(high) as high,
             min(low) as low,
-            (max(array[extract(epoch from bucket_at), close]))[2] as close,
+            (max(array[extract(epoch from shorter.bucket_at), close]))[2] as close,
             trim_scale(sum(volume_base)) as volume_base,
             trim_scale(sum(volume_quote)) as volume_quote,
             {{ vwap('sum(volume_quote)', 'sum(volume_base)') }} as vwap,
@@ -33,8 +33,8 @@ rolled_up as (
             and shorter.market = touched.market
             and shorter.bucket_at >= touched.from_at
             and shorter.bucket_at < touched.to_at
-        group by 1
-    ) as bar
+        group by {{ floor_to(bucket, 'shorter.bucket_at') }}
+    ) as bar on true
 )
 
 select * from rolled_up

@@ -100,7 +100,8 @@ def test_a_second_run_changes_nothing(warehouse: Warehouse, story: list[tuple[st
     warehouse.run()
     books = ("ops.load_mark", "ops.build", "ops.build_mark", "ops.touched_bucket")
     before, entries = warehouse.contents(), [warehouse.count(book) for book in books]
-    written = "select string_agg(relname || ':' || (n_tup_ins + n_tup_upd + n_tup_del), ' ' order by relname) as n from pg_stat_user_tables"
+    written = """select string_agg(relname || ':' || (n_tup_ins + n_tup_upd + n_tup_del), ' ' order by relname) as n
+        from pg_stat_user_tables"""
     earlier = warehouse.rows(written)
     warehouse.run()
     assert warehouse.contents() == before

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from tests.transform.conftest import SILVER, Warehouse
 from tests.transform.rows import at, candle, listing, orderbook, ticker, trade
@@ -151,16 +153,13 @@ def test_states_of_one_millisecond_are_kept_apart_unless_they_say_the_same(wareh
     assert warehouse.count("silver.orderbook") == 2
     assert warehouse.count("silver.duplicate") == 2
     book = warehouse.rows(
-        "select spread::text, mid_price::text, imbalance::text, ask_levels from silver.orderbook order by spread limit 1"
+        "select spread::text, mid_price::text, imbalance::text, ask_levels from silver.orderbook order by 1 limit 1"
     )
     assert book == [{"spread": "2", "mid_price": "100", "imbalance": "0", "ask_levels": 2}]
     warehouse.check()
 
 
 def test_two_loads_that_commit_in_the_other_order_lose_nothing(warehouse: Warehouse) -> None:
-    import psycopg
-    from psycopg.rows import dict_row
-
     with psycopg.connect(warehouse.connection.info.dsn, row_factory=dict_row) as slow:
         first = warehouse.load("trade", [trade(1, at("14:40"))], slow)
         second = warehouse.load("trade", [trade(2, at("14:40"))])

@@ -18,7 +18,7 @@ bars as (
         touched.market,
         bar.*
     from touched
-    cross join lateral (
+    inner join lateral (
         select
             {{ floor_to('1 minute', 'event_at') }} as bucket_at,
             (min(array[extract(epoch from event_at), trade_id, price]))[3] as open,
@@ -36,8 +36,8 @@ bars as (
             and trade.market = touched.market
             and trade.event_at >= touched.from_at
             and trade.event_at < touched.to_at
-        group by 1
-    ) as bar
+        group by {{ floor_to('1 minute', 'event_at') }}
+    ) as bar on true
 )
 
 select * from bars

@@ -23,7 +23,7 @@ observed as (
         touched.market,
         bar.*
     from touched
-    cross join lateral (
+    inner join lateral (
         select
             bucket_at,
             close,
@@ -61,7 +61,7 @@ observed as (
             five_minutes_before as (
                 order by bucket_at range between interval '5 minutes' preceding and interval '1 minute' preceding
             )
-    ) as bar
+    ) as bar on true
     where bar.bucket_at >= touched.from_at
 ),
 
@@ -95,14 +95,14 @@ scored as (
                 then {{ rounded_score('(log_return - median) / greatest(1.4826 * distance, ' ~ least_spread ~ ')') }}
         end as mad_score
     from suspects
-    cross join lateral (
+    inner join lateral (
         select percentile_cont(0.5) within group (order by value) as median
         from unnest(suspects.sample) as value
-    ) as middle
-    cross join lateral (
+    ) as middle on true
+    inner join lateral (
         select percentile_cont(0.5) within group (order by abs(value - middle.median)) as distance
         from unnest(suspects.sample) as value
-    ) as around
+    ) as around on true
 ),
 
 judged as (
@@ -117,6 +117,14 @@ judged as (
     from scored
 ),
 
+directed as (
+    select
+        *,
+        case when is_jump then return else deviation_from_5m_mean end as direction
+    from judged
+    where is_jump or is_far_from_mean
+),
+
 anomalies as (
     select
         exchange,
@@ -128,15 +136,14 @@ anomalies as (
         z,
         mad_score,
         deviation_from_5m_mean,
-        case when (case when is_jump then return else deviation_from_5m_mean end) > 0 then 'up' else 'down' end as direction,
+        case when direction > 0 then 'up' else 'down' end as direction,
         case when is_jump and is_far_from_mean then 'both' when is_jump then 'return' else 'mean' end as detected_by,
         case
             when is_jump and abs(z) >= 2 * {{ var('price_anomaly_z') }} then 'critical'
             when abs(deviation_from_5m_mean) >= 2 * {{ var('price_anomaly_deviation') }} then 'critical'
             else 'warning'
         end as severity
-    from judged
-    where is_jump or is_far_from_mean
+    from directed
 )
 
 select * from anomalies

@@ -23,7 +23,7 @@ observed as (
         touched.market,
         bar.*
     from touched
-    cross join lateral (
+    inner join lateral (
         select
             bucket_at,
             volume_base,
@@ -35,14 +35,22 @@ observed as (
             stddev_samp(ln(volume_base::double precision)) over history as spread_log,
             array_agg(volume_base) over history as sample
         from (
-            select bucket_at, volume_base, volume_quote, true as is_ours
+            select
+                bucket_at,
+                volume_base,
+                volume_quote,
+                true as is_ours
             from {{ ref('ohlcv_1h') }} as ours
             where ours.exchange = touched.exchange
                 and ours.market = touched.market
                 and ours.bucket_at >= touched.from_at - interval '{{ look_back }}'
                 and ours.bucket_at < touched.to_at
             union all
-            select event_at, volume_base, volume_quote, false as is_ours
+            select
+                event_at,
+                volume_base,
+                volume_quote,
+                false as is_ours
             from {{ ref('candle') }} as theirs
             where theirs.exchange = touched.exchange
                 and theirs.market = touched.market
@@ -60,7 +68,7 @@ observed as (
         window history as (
             order by bucket_at range between interval '{{ look_back }}' preceding and interval '1 hour' preceding
         )
-    ) as bar
+    ) as bar on true
     where bar.bucket_at >= touched.from_at
         and bar.is_ours
         and bar.history_hours >= {{ var('volume_anomaly_min_hours') }}
@@ -80,10 +88,10 @@ suspects as (
         middle.median_volume_base,
         trim_scale(round(volume_base / median_volume_base, 4)) as ratio_to_median
     from measured
-    cross join lateral (
+    inner join lateral (
         select percentile_disc(0.5) within group (order by value) as median_volume_base
         from unnest(measured.sample) as value
-    ) as middle
+    ) as middle on true
     where z >= {{ var('volume_anomaly_z') }}
 ),
 

@@ -1,5 +1,7 @@
 {%- set natural_key = ['exchange', 'market', 'event_at', 'content_hash'] -%}
-{%- set content = ['total_ask_size', 'total_bid_size', 'ask_prices', 'ask_sizes', 'bid_prices', 'bid_sizes', 'level', 'extra'] -%}
+{%- set content = [
+    'total_ask_size', 'total_bid_size', 'ask_prices', 'ask_sizes', 'bid_prices', 'bid_sizes', 'level', 'extra',
+] -%}
 {%- set columns = [
     'exchange', 'market', 'code', 'event_at',
     'best_ask_price', 'best_ask_size', 'best_bid_price', 'best_bid_size',
@@ -47,7 +49,9 @@ measured as (
         trim_scale(best_ask_price - best_bid_price) as spread,
         trim_scale((best_ask_price + best_bid_price) / 2) as mid_price,
         trim_scale(round(
-            (best_bid_price * best_ask_size + best_ask_price * best_bid_size) / nullif(best_ask_size + best_bid_size, 0), 12
+            (best_bid_price * best_ask_size + best_ask_price * best_bid_size)
+            / nullif(best_ask_size + best_bid_size, 0),
+            12
         )) as weighted_mid_price,
         trim_scale(total_ask_size) as total_ask_size,
         trim_scale(total_bid_size) as total_bid_size,

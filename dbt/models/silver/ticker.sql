@@ -1,5 +1,6 @@
 {%- set natural_key = ['exchange', 'market', 'event_at', 'content_hash'] -%}
 {%- set fields = contract_fields('ticker').keys() | list -%}
+{%- set content = fields | reject('in', ['exchange', 'market', 'code', 'event_at', 'stream_type']) | list -%}
 {%- set columns = fields + contract_envelope() + ['content_hash'] -%}
 
 {{
@@ -26,7 +27,7 @@ normalised as (
 hashed as (
     select
         *,
-        {{ content_hash(fields | reject('in', ['exchange', 'market', 'code', 'event_at', 'stream_type'])) }} as content_hash
+        {{ content_hash(content) }} as content_hash
     from normalised
 ),
 

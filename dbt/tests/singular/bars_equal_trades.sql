@@ -1,64 +1,68 @@
--- Identity 4: trade counts and volumes of the one-minute bars add up to silver.trade, a market and day, in decimals.
--- Only trades of builds that the bars have taken count: a build between the two models is not lost, only later.
+-- Identity 4: counts and volumes of the one-minute bars add up to silver.trade, a market and day, in decimals.
+-- Days with trades that the bars have not taken yet are left out: a build between the two models is only later.
 with
 
 bound as (
     {{ newest_days(ref('ohlcv_1m')) }}
 ),
 
-bars as (
+untaken as (
+    select
+        touched.exchange,
+        touched.market,
+        {{ floor_to('1 day', 'touched.bucket_at') }} as day_at
+    from {{ source('ops', 'touched_bucket') }} as touched
+    inner join {{ source('ops', 'build') }} as build on touched.build_id = build.build_id
+    where build.dataset = 'trade'
+        and not exists (
+            select 1
+            from {{ source('ops', 'build_mark') }} as mark
+            where mark.build_id = build.build_id and mark.consumer = 'gold.ohlcv_1m'
+        )
+),
+
+-- A bar counts for, its trades against it: whatever doesn't add up to 0 is wrong.
+sides as (
     select
         exchange,
         market,
         {{ floor_to('1 day', 'bucket_at') }} as day_at,
-        sum(trade_count) as trade_count,
-        sum(volume_base) as volume_base,
-        sum(volume_quote) as volume_quote
+        trade_count,
+        volume_base,
+        volume_quote
     from {{ ref('ohlcv_1m') }}
-    where bucket_at >= (select from_at from bound)
-    group by 1, 2, 3
-),
-
-trades as (
+    where bucket_at >= (select bound.from_at from bound)
+    union all
     select
         exchange,
         market,
         {{ floor_to('1 day', 'event_at') }} as day_at,
-        count(*) as trade_count,
-        sum(size) as volume_base,
-        sum(price * size) as volume_quote
+        -1 as trade_count,
+        -size as volume_base,
+        -price * size as volume_quote
     from {{ ref('trade') }}
-    where event_at >= (select from_at from bound)
-    group by 1, 2, 3
+    where event_at >= (select bound.from_at from bound)
 ),
 
-untaken as (
-    select distinct touched.exchange, touched.market, {{ floor_to('1 day', 'touched.bucket_at') }} as day_at
-    from {{ source('ops', 'touched_bucket') }} as touched
-    inner join {{ source('ops', 'build') }} as build on build.build_id = touched.build_id and build.dataset = 'trade'
-    where not exists (
-        select from {{ source('ops', 'build_mark') }} as mark
-        where mark.build_id = build.build_id and mark.consumer = 'gold.ohlcv_1m'
-    )
-),
-
-compared as (
+surplus as (
     select
         exchange,
         market,
         day_at,
-        (bars.trade_count, bars.volume_base, bars.volume_quote)
-        is not distinct from (trades.trade_count, trades.volume_base, trades.volume_quote) as is_equal
-    from bars
-    full join trades using (exchange, market, day_at)
+        sum(trade_count) as trade_count,
+        sum(volume_base) as volume_base,
+        sum(volume_quote) as volume_quote
+    from sides
+    group by exchange, market, day_at
 )
 
 select *
-from compared
-where not is_equal
+from surplus
+where (trade_count <> 0 or volume_base <> 0 or volume_quote <> 0)
     and not exists (
-        select from untaken
-        where untaken.exchange = compared.exchange
-            and untaken.market = compared.market
-            and untaken.day_at = compared.day_at
+        select 1
+        from untaken
+        where untaken.exchange = surplus.exchange
+            and untaken.market = surplus.market
+            and untaken.day_at = surplus.day_at
     )

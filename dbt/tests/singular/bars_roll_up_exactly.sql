@@ -1,5 +1,5 @@
--- Every layer of bars adds up to the layer below, a market and day, in decimals.
--- (Layers that have taken different builds differ until the next run: those days are left out.)
+-- Every layer of bars adds up to the layer below it, a market and day, in decimals.
+-- Days of which not all layers have taken the same builds are left out: they agree after the next run.
 with
 
 bound as (
@@ -7,21 +7,21 @@ bound as (
 ),
 
 layers as (
-    {% for bars in [ref('ohlcv_1m'), ref('ohlcv_5m'), ref('ohlcv_15m'), ref('ohlcv_1h'), ref('ohlcv_4h'), ref('ohlcv_1d')] %}
+    {% for width in ['1m', '5m', '15m', '1h', '4h', '1d'] %}
     select
         exchange,
         market,
         {{ floor_to('1 day', 'bucket_at') }} as day_at,
-        '{{ bars.identifier }}' as layer,
+        '{{ width }}' as width,
         sum(trade_count) as trade_count,
         sum(volume_base) as volume_base,
         sum(volume_quote) as volume_quote,
         sum(buy_volume_base) as buy_volume_base,
         max(high) as high,
         min(low) as low
-    from {{ bars }}
-    where bucket_at >= (select from_at from bound)
-    group by 1, 2, 3
+    from {{ ref('ohlcv_' ~ width) }}
+    where bucket_at >= (select bound.from_at from bound)
+    group by exchange, market, {{ floor_to('1 day', 'bucket_at') }}
     {{ 'union all' if not loop.last }}
     {% endfor %}
 ),
@@ -35,17 +35,32 @@ lagging_builds as (
 ),
 
 lagging as (
-    select distinct touched.exchange, touched.market, {{ floor_to('1 day', 'touched.bucket_at') }} as day_at
+    select
+        touched.exchange,
+        touched.market,
+        {{ floor_to('1 day', 'touched.bucket_at') }} as day_at
     from {{ source('ops', 'touched_bucket') }} as touched
-    inner join lagging_builds on lagging_builds.build_id = touched.build_id
+    inner join lagging_builds on touched.build_id = lagging_builds.build_id
 )
 
-select exchange, market, day_at
+select
+    exchange,
+    market,
+    day_at
 from layers
-where not exists (
-    select from lagging
-    where lagging.exchange = layers.exchange and lagging.market = layers.market and lagging.day_at = layers.day_at
-)
+where
+    not exists (
+        select 1
+        from lagging
+        where lagging.exchange = layers.exchange
+            and lagging.market = layers.market
+            and lagging.day_at = layers.day_at
+    )
 group by exchange, market, day_at
 having count(*) <> 6
-    or count(distinct (trade_count, volume_base, volume_quote, buy_volume_base, high, low)) <> 1
+    or min(trade_count) <> max(trade_count)
+    or min(volume_base) <> max(volume_base)
+    or min(volume_quote) <> max(volume_quote)
+    or min(buy_volume_base) <> max(buy_volume_base)
+    or min(high) <> max(high)
+    or min(low) <> max(low)

@@ -1,4 +1,5 @@
--- Identity 3: for each exchange, dataset and event hour, raw = silver + duplicate + superseded + quarantine, to the row.
+-- Identity 3: for each exchange, dataset and event hour, to the row,
+-- raw = silver + duplicate + superseded + quarantine.
 -- Raw counts as far as silver has taken it; rows whose event has no time count in the hour they were received.
 {% set look_back_days = var('test_look_back_days') %}
 {% for dataset in ['market', 'trade', 'ticker', 'orderbook', 'candle'] %}
@@ -14,42 +15,46 @@
         from {{ source('raw', dataset ~ '_v1') }}
     ),
 
-    received as (
-        select exchange, date_trunc('hour', coalesce(event_at, received_at)) as hour_at, count(*) as received_rows
-        from {{ source('raw', dataset ~ '_v1') }}
-        where load_id in (
-            select mark.load_id from {{ source('ops', 'load_mark') }} as mark where mark.consumer = 'silver.{{ dataset }}'
-        )
-        group by 1, 2
+    taken as (
+        select load_id
+        from {{ source('ops', 'load_mark') }}
+        where consumer = 'silver.{{ dataset }}'
     ),
 
-    placed as (
-        select exchange, hour_at, count(*) as placed_rows
-        from (
-            select exchange, date_trunc('hour', event_at) as hour_at from {{ ref(dataset) }}
-            union all
-            select exchange, date_trunc('hour', event_at) from {{ source('accounts', 'duplicate') }} where dataset = '{{ dataset }}'
-            union all
-            select exchange, date_trunc('hour', event_at) from {{ source('accounts', 'superseded') }} where dataset = '{{ dataset }}'
-            union all
-            select exchange, hour_at from {{ source('accounts', 'quarantine') }} where dataset = '{{ dataset }}'
-        ) as places
-        group by 1, 2
+    -- A raw row counts 1, its place -1: whatever doesn't add up to 0 is lost or doubled.
+    sides as (
+        select
+            raw.exchange,
+            coalesce(raw.event_at, raw.received_at) as happened_at,
+            1 as side
+        from {{ source('raw', dataset ~ '_v1') }} as raw
+        where raw.load_id in (select taken.load_id from taken)
+        union all
+        select
+            silver.exchange,
+            silver.event_at as happened_at,
+            -1 as side
+        from {{ ref(dataset) }} as silver
+        {% for account, time in [('duplicate', 'event_at'), ('superseded', 'event_at'), ('quarantine', 'hour_at')] %}
+        union all
+        select
+            account.exchange,
+            account.{{ time }} as happened_at,
+            -1 as side
+        from {{ source('accounts', account) }} as account
+        where account.dataset = '{{ dataset }}'
+        {% endfor %}
     )
 
     select
         '{{ dataset }}' as dataset,
-        coalesce(received.exchange, placed.exchange) as exchange,
-        coalesce(received.hour_at, placed.hour_at) as hour_at,
-        received_rows,
-        placed_rows
-    from received
-    full join placed
-        on coalesce(received.exchange, '') = coalesce(placed.exchange, '')
-        and received.hour_at = placed.hour_at
-    cross join bound
-    where received_rows is distinct from placed_rows
-        and coalesce(received.hour_at, placed.hour_at) >= bound.from_at
+        exchange,
+        date_trunc('hour', happened_at) as hour_at,
+        sum(side) as surplus
+    from sides
+    where happened_at >= (select bound.from_at from bound)
+    group by exchange, date_trunc('hour', happened_at)
+    having sum(side) <> 0
 )
 {{ 'union all' if not loop.last }}
 {% endfor %}
