@@ -89,19 +89,18 @@ def dry_run_param() -> Param:
     """Say what would be done, and change nothing."""
     return Param(
         False, type="boolean", title="Dry run", description="Log what would be done, and change nothing.",
-        section="Run",
     )  # fmt: skip
 
 
 def window_params() -> dict[str, Param]:
     """``window_start`` and ``window_end``: both, or neither for the interval of the run."""
-    form = {"type": ["null", "string"], "format": "date-time", "section": "Window"}
+    form = {"type": ["null", "string"], "format": "date-time"}
     return {
         "window_start": Param(
-            None, title="From", description="Its first instant. Empty: the interval of the run.", **form,
+            None, title="From", description="First instant of the window. Empty: the interval of the run.", **form,
         ),
         "window_end": Param(
-            None, title="To", description="First instant after it. Empty: the interval of the run.", **form,
+            None, title="To", description="First instant behind the window. Empty: the interval of the run.", **form,
         ),
     }  # fmt: skip
 
@@ -110,15 +109,14 @@ def exchange_param(names: Collection[str]) -> Param:
     """One exchange, or ``all`` of ``names``."""
     return Param(
         ALL, type="string", enum=[ALL, *sorted(names)], title="Exchange",
-        description="Only this exchange; the others' tasks are skipped.", section="What",
+        description="Only this exchange; the others are left out.",
     )  # fmt: skip
 
 
 def dataset_param(names: Collection[str]) -> Param:
     """One dataset, or ``all`` of ``names``."""
     return Param(
-        ALL, type="string", enum=[ALL, *names], title="Dataset", section="What",
-        description="Only this dataset.",
+        ALL, type="string", enum=[ALL, *names], title="Dataset", description="Only this dataset.",
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ log says whether the message may have been posted; run it again, it looks in the
 """
 
 REPORT_DATE = Param(
-    None, type=["null", "string"], format="date", title="Report date", section="What",
+    None, type=["null", "string"], format="date", title="Report date",
     description="A KST date. Empty: the last one that was over when the run was due.",
 )  # fmt: skip
 

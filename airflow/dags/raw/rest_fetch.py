@@ -27,19 +27,19 @@ from tidemark_batch import (
 from tidemark_registry import EXCHANGES, RAW_ASSETS
 
 CODES = Param(
-    [], type="array", items={"type": "string"}, title="Markets", section="What",
+    [], type="array", items={"type": "string"}, title="Markets",
     description="The exchange's own codes, such as KRW-BTC, one a line. Empty: every market that is taken.",
 )  # fmt: skip
 INTERVAL = Param(
-    "all", type="string", enum=["all", "1d", "1h"], title="Interval", section="What",
+    "all", type="string", enum=["all", "1d", "1h"], title="Interval",
     description="Width of the candles.",
 )  # fmt: skip
-HINT = """ What is fetched lands in the lake under a name made of the request and its content, and is loaded
-from there: asking again for what has not changed adds nothing. The exchange's rate limit is kept and its 429
-waited for.
+HINT = """
+What is fetched lands in the lake under a name made of the question and the answer, and is loaded from there: the same
+answer to the same question adds nothing. The exchange's rate limit is kept, and its 429 waited for.
 
-**By hand:** choose in the form; *Dry run* logs the requests and sends none. **When it fails:** run it again;
-what has landed stays.
+**By hand:** choose in the form; *Dry run* says how many questions would be asked. **When it fails:** what has landed
+stays, and the log names what is missing; run it again.
 """
 
 
@@ -129,7 +129,7 @@ FETCHES = (
     Fetch(
         "candle",
         "40 0 * * *",
-        "Fetch the daily and hourly candles of the day before (UTC), or of any window by hand.\n",
+        "Fetch the daily and hourly candles of the day before (UTC), or of any window by hand: those that start in it.\n",
         _candles,
         {**window_params(), "interval": INTERVAL, "codes": CODES},
         timeout=timedelta(hours=3),
