@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Param, PokeReturnValue, get_current_context, task
 from tidemark_batch import dag_arguments, dry_run_param, every, fail_fast, report_date, run_job, wait_ends
-from tidemark_registry import REPORT_ASSET
+from tidemark_registry import COMPLETENESS_ASSET, GOLD_ASSET, REPORT_ASSET
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ with DAG(
         log.info("%s: %s", day, "covered" if covered else "not covered, going on" if over else "not covered yet")
         return PokeReturnValue(is_done=covered or over, xcom_value=covered)
 
-    @task(outlets=[REPORT_ASSET])
+    @task(inlets=[GOLD_ASSET, COMPLETENESS_ASSET], outlets=[REPORT_ASSET])
     def report() -> Any:
         """Collect, render, deliver."""
         from alerts.report import command

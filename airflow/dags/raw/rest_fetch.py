@@ -129,7 +129,7 @@ FETCHES = (
     Fetch(
         "candle",
         "40 0 * * *",
-        "Fetch the daily and hourly candles of the day before (UTC), or of any window by hand: those that start in it.\n",
+        "Fetch the daily and hourly candles of the day before (UTC), or of any window by hand.\n",
         _candles,
         {**window_params(), "interval": INTERVAL, "codes": CODES},
         timeout=timedelta(hours=3),
