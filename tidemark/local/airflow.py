@@ -8,7 +8,9 @@ imported.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import os
 import secrets
 import signal
 import subprocess
@@ -19,6 +21,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import psutil
 import psycopg
 
 from tidemark.local import process
@@ -31,6 +34,7 @@ DATABASE = "airflow"
 #: Pools that the DAGs name, with their slots (`airflow/plugins/tidemark_registry.py` says why).
 POOLS = {"dbt": 1}
 _MIGRATE_TIMEOUT_S = 300
+_TASK_GRACE_S = 5.0
 #: Component to its command. Logs are read from the shared folder, so none needs to serve them.
 _COMPONENTS = {
     "api-server": ("api-server",),
@@ -83,7 +87,6 @@ class AirflowServer:
                 log=self.logs / f"airflow-{name}.log",
                 pid_file=self.home / f"{name}.pid",
                 env=self.environment(),
-                stop_signals=(signal.SIGTERM, signal.SIGTERM, signal.SIGKILL),  # twice: don't wait for tasks
             )
             for name, arguments in _COMPONENTS.items()
         }
@@ -103,18 +106,40 @@ class AirflowServer:
         self._write_passwords()
         if not any(self._alive(name) for name in _COMPONENTS):
             self._migrate()
-        for program in self.programs.values():
-            process.start(program)
+        for name, program in self.programs.items():
+            if name != "scheduler":
+                process.start(program)
+        # A task left from the last time is begun at once, and fails when it can't reach the API.
+        api = self.programs["api-server"]
+        process.wait_until(api.name, self.client.answers, timeout_s=timeout_s, pid_file=api.pid_file, log=api.log)
+        process.start(self.programs["scheduler"])
         process.wait_until("Airflow", self._healthy, timeout_s=timeout_s, log=self.programs["api-server"].log)
         for name, slots in POOLS.items():
             self.client.set_pool(name, slots)
 
     def stop(self) -> bool:
-        """Stop all four, the API last; True if any ran. A running task gets 20 s to end."""
-        first = ("scheduler", "triggerer", "dag-processor")  # a running task still needs the API
+        """Stop all four, the API last; True if any ran. A running task gets a few seconds to end."""
         with ThreadPoolExecutor() as pool:
-            stopped = list(pool.map(lambda name: process.stop(self.programs[name]), first))
-        return any([*stopped, process.stop(self.programs["api-server"])])
+            scheduler = pool.submit(self._stop_scheduler)
+            others = list(pool.map(lambda name: process.stop(self.programs[name]), ("triggerer", "dag-processor")))
+            stopped = [scheduler.result(), *others]
+        return any([*stopped, process.stop(self.programs["api-server"])])  # last: a task's end is told to it
+
+    def _stop_scheduler(self) -> bool:
+        """Stop the scheduler, which waits for its tasks: those that don't end soon are killed.
+
+        Airflow starts a killed task again at its next start, and no task of ours leaves anything half-done.
+        """
+        program = self.programs["scheduler"]
+        if (pid := process.running(program.pid_file)) is None:
+            return process.stop(program)
+        tasks = _tasks(pid)
+        os.kill(pid, signal.SIGTERM)
+        if not process.ended(program.pid_file, _TASK_GRACE_S):
+            for task in {*tasks, *_tasks(pid)}:
+                with contextlib.suppress(psutil.Error):
+                    task.kill()
+        return process.stop(program)
 
     def environment(self) -> dict[str, str]:
         """Airflow's whole configuration. Tasks inherit it, and Tidemark's settings with it."""
@@ -209,6 +234,17 @@ class AirflowServer:
                 end = process.tail(program.log)
                 raise LocalError(f"{program.name} ended while starting; its log {program.log} ends with:\n{end}")
         return self.client.healthy()
+
+
+def _tasks(scheduler: int) -> list[psutil.Process]:
+    """The processes of running tasks: of all that the scheduler has begun, they lead process groups of their own."""
+    found = []
+    with contextlib.suppress(psutil.Error):
+        for process_ in psutil.Process(scheduler).children(recursive=True):
+            with contextlib.suppress(OSError):
+                if os.getpgid(process_.pid) == process_.pid:
+                    found.append(process_)
+    return found
 
 
 def _airflow() -> list[str]:

@@ -28,14 +28,20 @@ class AirflowClient:
         self._session = requests.Session()
         self._session.trust_env = False  # it is on this machine: never through a proxy
 
+    def answers(self) -> bool:
+        """Whether the API is there and has its database."""
+        return self._healthy("metadatabase")
+
     def healthy(self) -> bool:
         """Whether all four components report healthy."""
+        return self._healthy("metadatabase", "scheduler", "dag_processor", "triggerer")
+
+    def _healthy(self, *names: str) -> bool:
         try:
             answer = self._session.get(f"{self._url}/api/v2/monitor/health", timeout=5)
             parts = answer.json() if answer.ok else {}
         except (requests.RequestException, ValueError):
             return False
-        names = ("metadatabase", "scheduler", "dag_processor", "triggerer")
         return all((parts.get(name) or {}).get("status") == "healthy" for name in names)
 
     def dags(self) -> dict[str, dict[str, Any]]:

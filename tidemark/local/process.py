@@ -58,8 +58,11 @@ class Program:
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a child: what the operating system needs, UTC, no telemetry, and ``extra``."""
+    base = inherited_environment()
+    for name in ("NO_PROXY", "no_proxy"):  # what listens here is never asked for through a proxy
+        base[name] = ",".join(filter(None, (base.get(name), "127.0.0.1,localhost")))
     quiet = {"TZ": "UTC", "DO_NOT_TRACK": "1", "PYTHONUNBUFFERED": "1"}
-    return inherited_environment() | quiet | dict(extra or {})
+    return base | quiet | dict(extra or {})
 
 
 def identity(pid: int) -> str | None:
@@ -143,6 +146,12 @@ def stop(program: Program) -> bool:
     left_over = _kill_left_over(record, program.pid_file)
     program.pid_file.unlink(missing_ok=True)
     return pid is not None or left_over
+
+
+def ended(pid_file: Path, timeout_s: float) -> bool:
+    """Wait until the process of ``pid_file`` is gone; False when it is still there after ``timeout_s``."""
+    record = _record(pid_file)
+    return record is None or _gone(record, timeout_s)
 
 
 def wait_until(
@@ -265,11 +274,14 @@ def _kill_left_over(record: Mapping[str, object], pid_file: Path) -> bool:
     return bool(members)
 
 
-def _left_over(group: int, home: str, mark: str) -> Iterator[psutil.Process]:
-    """Processes of the group that outlived its leader (its number alone is no proof)."""
+def _left_over(session: int, home: str, mark: str) -> Iterator[psutil.Process]:
+    """Processes that outlived the one we started.
+
+    They have its mark in their environment, or, where a program overwrites that, are in its session and work in its
+    home: the session's number alone is no proof.
+    """
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if os.getpgid(process.pid) != group or process.pid == os.getpid():
-                continue
-            if process.environ().get(_MARK) == mark or process.cwd() == home:
+            ours = process.environ().get(_MARK) == mark
+            if ours or (os.getsid(process.pid) == session and process.cwd() == home):
                 yield process

@@ -25,6 +25,16 @@ with DAG("doubles", schedule="@hourly", params={"n": Param(21, type="integer")})
 
     double()
 
+with DAG("sleeps"):
+
+    @task(retries=1)
+    def sleep():
+        import time
+
+        time.sleep(300)
+
+    sleep()
+
 with DAG("fails"):
 
     @task
@@ -50,7 +60,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresS
         plugins=folder / "plugins",
     )
     server.start()
-    process.wait_until("the DAGs", lambda: {"doubles", "fails"} <= server.client.dags().keys(), timeout_s=60)
+    process.wait_until("the DAGs", lambda: {"doubles", "fails", "sleeps"} <= server.client.dags().keys(), timeout_s=60)
     yield server
     server.stop()
 
@@ -111,6 +121,14 @@ def test_the_password_is_kept_and_is_nobodys_elses_business(airflow: AirflowServ
 
 
 def test_it_stops_without_a_trace_and_starts_again(airflow: AirflowServer) -> None:
+    """Even while a task runs: it is ended, and begun again at the next start."""
+    airflow.client.unpause("sleeps")
+    run_id = airflow.client.trigger("sleeps")
+
+    def state() -> str:
+        return str(airflow.client.tasks("sleeps", run_id)[0]["state"])
+
+    process.wait_until("the task", lambda: state() == "running", timeout_s=60)
     family = [psutil.Process(process.running(p.pid_file)) for p in airflow.programs.values()]
     family += [child for parent in family for child in parent.children(recursive=True)]
     assert airflow.stop() is True
@@ -119,4 +137,4 @@ def test_it_stops_without_a_trace_and_starts_again(airflow: AirflowServer) -> No
     assert airflow.running() is False
     assert airflow.stop() is False
     airflow.start()
-    assert "doubles" in airflow.client.dags()
+    process.wait_until("the task again", lambda: state() == "running", timeout_s=90)

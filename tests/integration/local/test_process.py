@@ -86,6 +86,16 @@ def test_children_that_outlive_a_killed_leader_are_stopped(tmp_path: Path) -> No
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
 
+def test_a_child_with_a_session_of_its_own_is_stopped_too(tmp_path: Path) -> None:
+    leader = program(tmp_path, PARENT.replace('time.sleep(60)"]', 'time.sleep(60)"], start_new_session=True'))
+    pid = process.start(leader)
+    process.wait_until("it", lambda: leader.log.read_text().strip().isdigit(), timeout_s=10)
+    child = psutil.Process(int(leader.log.read_text()))
+    assert os.getsid(child.pid) != pid
+    assert process.stop(leader) is True
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
 def test_an_early_end_quotes_the_log(tmp_path: Path) -> None:
     broken = program(tmp_path, "import sys; sys.exit('the reason it gives')")
     process.start(broken)
