@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.dags import project
 
+#: Removed when the process ends.
+_HOME = tempfile.TemporaryDirectory(prefix="tidemark-dags-")
 os.environ |= {
-    "AIRFLOW_HOME": str(Path(tempfile.gettempdir()) / f"tidemark-dag-tests-{os.getuid()}"),
+    "AIRFLOW_HOME": _HOME.name,
     "AIRFLOW__CORE__DAGS_FOLDER": str(project.DAGS),
     "AIRFLOW__CORE__PLUGINS_FOLDER": str(project.PLUGINS),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

@@ -66,7 +66,7 @@ class Platform:
                 found[table] = (row[0], row[1])
             return found
 
-    def settle(self, *dag_ids: str, timeout_s: float = 200) -> None:
+    def settle(self, *dag_ids: str, timeout_s: float = 400) -> None:
         """Wait until none of these DAGs has a run that isn't over: an unpaused DAG also runs by itself."""
 
         def over() -> bool:
