@@ -179,10 +179,12 @@ class AirflowServer:
         }
 
     def _cosmos(self) -> dict[str, str]:
+        # Its default is one folder for all installations of the machine, each of which throws the others' cache away.
+        cache = {"AIRFLOW__COSMOS__CACHE_DIR": str(self.home / "cosmos")}
         if self.dbt_docs is None:
-            return {}
+            return cache
         project = {"tidemark": {"dir": str(self.dbt_docs), "index": "index.html", "name": "Tidemark"}}
-        return {"AIRFLOW__COSMOS__DBT_DOCS_PROJECTS": json.dumps(project)}
+        return {**cache, "AIRFLOW__COSMOS__DBT_DOCS_PROJECTS": json.dumps(project)}
 
     @property
     def _passwords(self) -> Path:

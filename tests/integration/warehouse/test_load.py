@@ -6,7 +6,7 @@ import multiprocessing
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -21,6 +21,7 @@ from tidemark.lake.parquet import FrameSum
 from tidemark.lake.store import Listed
 from tidemark.settings import Settings
 from tidemark.warehouse import load as warehouse
+from tidemark.warehouse.connection import connect
 
 
 def run(place: Place, dataset: str = "trade", **options: object) -> warehouse.LoadSummary:
@@ -343,3 +344,28 @@ def test_trailing_zeros_of_the_lake_are_not_shown(place: Place) -> None:
     land(place.store, where, [row])
     run(place)
     assert place.value("SELECT price || ' ' || size FROM raw.trade_v1") == "100.5 1000"
+
+
+def test_a_day_that_many_loaders_need_at_once_is_made_once(place: Place) -> None:
+    """Each round is a day nobody has asked for yet; all loaders ask in the same instant."""
+    rounds, loaders = 12, 6
+    start = threading.Barrier(loaders)
+    made: list[bool] = []
+    problems: list[Exception] = []
+
+    def ask() -> None:
+        with connect(place.settings.warehouse.url, "race") as connection:
+            for number in range(rounds):
+                start.wait(10)
+                try:
+                    made.append(warehouse.ensure_partition(connection, "trade", date(2031, 1, 1) + timedelta(number)))
+                except Exception as problem:
+                    problems.append(problem)
+
+    threads = [threading.Thread(target=ask) for _ in range(loaders)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert problems == []
+    assert sum(made) == rounds

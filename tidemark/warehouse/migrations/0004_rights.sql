@@ -21,7 +21,10 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('raw.' || parent, 0));
-    IF to_regclass(format('raw.%I', child)) IS NOT NULL THEN
+    -- Read from the catalogue itself: to_regclass may go on saying what was true before the lock was waited for.
+    IF EXISTS (
+        SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = 'raw' AND c.relname = child
+    ) THEN
         RETURN false;
     END IF;
     -- ATTACH lets readers and writers of the other days go on; CREATE TABLE … PARTITION OF would wait for them.
