@@ -133,7 +133,7 @@ def wait_for_dags(client: AirflowClient, say: Say, timeout_s: float = 180.0) -> 
 def load_history(client: AirflowClient, day: Day, say: Say) -> str:
     """Fetch the markets and the candles before the day: 130 days by day, 14 days by hour."""
     until = _utc_midnight(day.begin)
-    run(client, "raw__market__fetch", {}, say)
+    run_anew(client, ("raw__market__fetch",), say)
     for interval, back in (("1d", _DAILY_HISTORY), ("1h", _HOURLY_HISTORY)):
         run(client, "raw__candle__fetch", {"interval": interval, **_window(until - back, until)}, say)
     return "130 days by day, 14 days by hour"

@@ -80,5 +80,7 @@ def _figures(found: Summary) -> list[Figure]:
     rows = [
         Figure(f"Rows in {layer}", _KOREAN[layer], f"{sum(counts.values()):,}") for layer, counts in found.rows.items()
     ]
-    verdict = Figure("Identities", "무손실 점검", f"{red} red" if red else "green", "bad" if red else "good")
+    verdict = Figure("Identities", "무손실 점검", "all hold", "good", "이상 없음")
+    if red:
+        verdict = Figure("Identities", "무손실 점검", f"{red} broken", "bad", f"{red}건 어긋남")
     return [Figure("Landing objects", "landing 객체", f"{found.objects:,}"), *rows, verdict]

@@ -87,12 +87,13 @@ class Link:
 
 @dataclass(frozen=True)
 class Figure:
-    """One number on the index page; ``tone`` is ``good``, ``bad`` or empty."""
+    """One number or word on the index page; ``tone`` is ``good``, ``bad`` or empty."""
 
     english: str
     korean: str
     value: str
     tone: str = ""
+    value_korean: str = ""
 
 
 def write_index(root: Path, links: Sequence[Link], figures: Sequence[Figure], note: str) -> None:
@@ -117,4 +118,5 @@ def _link(link: Link) -> str:
 
 def _figure(figure: Figure) -> str:
     name = _both(figure.english, figure.korean)
-    return f'<div class="figure {figure.tone}"><dt>{name}</dt><dd>{html.escape(figure.value)}</dd></div>'
+    value = _both(figure.value, figure.value_korean or figure.value)
+    return f'<div class="figure {figure.tone}"><dt>{name}</dt><dd>{value}</dd></div>'

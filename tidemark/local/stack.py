@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import subprocess
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +19,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from tidemark.jobs import migrate
 from tidemark.local import children, dbt, preflight, process, summary, workers
 from tidemark.local import day as market_day
 from tidemark.local.airflow import DATABASE, AirflowServer
@@ -26,6 +29,7 @@ from tidemark.local.layout import Layout
 from tidemark.local.process import LocalError
 from tidemark.local.steps import Progress, Say, Step, make_console, run
 from tidemark.settings import Settings
+from tidemark.warehouse.connection import WarehouseError
 
 _SIMULATED_DAYS = ("--day-zone", "kst")
 
@@ -47,9 +51,15 @@ def up(settings: Settings) -> int:
             f"Logs: {layout.logs} (tidemark logs); stop what was started with: tidemark down", highlight=False
         )
         return 1
+    except Exception as error:  # one line for the user, the rest for whoever mends it
+        log = layout.logs / "up.log"
+        log.write_text(traceback.format_exc())
+        console.print(f"unexpected {type(error).__name__}: {error}", style="bold red", markup=False)
+        console.print(f"The trace is in {log}; stop what was started with: tidemark down", highlight=False)
+        return 1
     except KeyboardInterrupt:
         console.print("Interrupted. What was started still runs: tidemark up goes on, tidemark down stops it.")
-        return 130
+        os._exit(130)  # steps under way are threads, and would be waited for
 
 
 def down(settings: Settings) -> int:
@@ -197,9 +207,10 @@ class _Up:
         dbt.parse(self._layout.settings.warehouse, self._layout.logs / "dbt.log")
 
     def _migrate(self, say: Say) -> str:
-        from tidemark.jobs import migrate
-
-        return str(migrate.run(self._local())).replace("\n", "; ")
+        try:
+            return str(migrate.run(self._local())).replace("\n", "; ")
+        except (WarehouseError, migrate.TopicsError) as error:
+            raise LocalError(f"migrate: {error}") from error
 
     def _simulator(self, say: Say) -> str:
         layout = self._layout

@@ -63,6 +63,11 @@ class Progress:
         self._lines: list[_Line] = []
         self._lock = threading.Lock()
         self._live: Live | None = None
+        self._cancelled = threading.Event()
+
+    def cancel(self) -> None:
+        """Have every step that still runs end when it next reports."""
+        self._cancelled.set()
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -89,6 +94,8 @@ class Progress:
         self._end(line, "done")
 
     def _say(self, line: _Line, detail: str) -> None:
+        if self._cancelled.is_set():
+            raise LocalError(f"{line.name} was given up, because another step failed")
         line.detail = detail
         now = time.monotonic()
         if self._live is None and now - line.told > _PLAIN_EVERY_S:
@@ -114,13 +121,14 @@ def run(steps: Sequence[Step], progress: Progress) -> None:
     """Run all steps, each as soon as those it needs are done.
 
     Raises:
-        LocalError: a step failed. No further step is begun; those under way are waited for.
+        LocalError: a step failed. No further step is begun; those under way end when they next report.
     """
     waiting = {step.name: step for step in steps}
     done: set[str] = set()
     under_way: dict[Future[None], str] = {}
     failure: BaseException | None = None
-    with ThreadPoolExecutor(max_workers=max(len(steps), 1)) as pool:
+    pool = ThreadPoolExecutor(max_workers=max(len(steps), 1))
+    try:
         while under_way or (waiting and failure is None):
             for step in [s for s in waiting.values() if failure is None and done.issuperset(s.after)]:
                 under_way[pool.submit(_run_one, waiting.pop(step.name), progress)] = step.name
@@ -129,6 +137,11 @@ def run(steps: Sequence[Step], progress: Progress) -> None:
             for future in wait(under_way, return_when=FIRST_COMPLETED).done:
                 done.add(under_way.pop(future))
                 failure = failure or future.exception()
+            if failure is not None:
+                progress.cancel()
+    finally:
+        progress.cancel()
+        pool.shutdown(wait=False)  # nothing is under way any more, unless the user interrupts
     if failure is not None:
         raise failure
 
@@ -136,7 +149,8 @@ def run(steps: Sequence[Step], progress: Progress) -> None:
 def _run_one(step: Step, progress: Progress) -> None:
     with progress.step(step.name) as say:
         result = step.action(say)
-        say(result or "")
+        if result is not None:
+            say(result)
 
 
 def _mark(line: _Line) -> RenderableType:

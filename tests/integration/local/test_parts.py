@@ -8,6 +8,7 @@ import shutil
 import socket
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from io import StringIO
 from pathlib import Path
@@ -183,6 +184,21 @@ def test_a_failure_stops_what_follows_and_waits_for_what_runs() -> None:
         run(steps, Progress(Console(file=out)))
     assert done == ["slow"]
     assert "FAILED bad" in out.getvalue()
+
+
+def test_a_failure_ends_what_would_wait_for_long() -> None:
+    def waits(say: Callable[[str], None]) -> None:
+        for _ in range(600):
+            time.sleep(0.05)
+            say("waiting")
+
+    def fails(say: object) -> None:
+        raise LocalError("the reason")
+
+    began = time.monotonic()
+    with pytest.raises(LocalError, match="the reason"):
+        run([Step("waits", waits), Step("fails", fails)], Progress(Console(file=StringIO())))
+    assert time.monotonic() - began < 5
 
 
 def test_steps_that_wait_for_each_other_are_refused() -> None:
