@@ -207,15 +207,23 @@ def _copy_dependencies(maven: str, target: Path) -> None:
     ]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=process.environment(),
+            command, capture_output=True, text=True, check=False, env=_maven_environment(),
             timeout=_DOWNLOAD_TIMEOUT_S,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise LocalError("Maven could not fetch the Kafka jars within 10 minutes: see the network") from None
     if done.returncode or not any(target.glob("kafka_*.jar")):
-        lines = [line for line in done.stdout.splitlines() if line.startswith("[ERROR]")]
-        reason = lines[0].removeprefix("[ERROR] ")[:300] if lines else _last_line(done.stderr or done.stdout)
+        errors = [line.removeprefix("[ERROR]").strip() for line in done.stdout.splitlines() if "[ERROR]" in line]
+        reason = next(filter(None, errors), _last_line(done.stderr or done.stdout))[:300]
         raise LocalError(f"Maven could not fetch the Kafka jars (no network? or use BROKER=memory): {reason}")
+
+
+def _maven_environment() -> dict[str, str]:
+    """Maven's home is $HOME; Java would take it from the user's account, where there may be none."""
+    env = process.environment()
+    if (home := env.get("HOME", "")) and " " not in home:
+        env["MAVEN_OPTS"] = f"{env.get('MAVEN_OPTS', '')} -Duser.home={home}"
+    return env
 
 
 def _jar_folder(cache: Path) -> Path:
