@@ -33,8 +33,9 @@
         {% do add_new_columns(relation) %}
     {% else %}
         {% do run_query('create table ' ~ relation ~ get_table_columns_and_constraints()) %}
+        {#- Never revoked: the migrations' default privileges let others read too. -#}
+        {% do apply_grants(relation, config.get('grants'), should_revoke=false) %}
     {% endif %}
-    {% do apply_grants(relation, config.get('grants'), should_revoke=exists) %}
     {% do document(relation) %}
     {{ return(not exists) }}
 {% endmacro %}

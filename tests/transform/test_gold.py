@@ -120,11 +120,11 @@ def test_a_failing_layer_waits_and_catches_up(warehouse: Warehouse) -> None:
 
 def test_open_and_close_are_exact_where_floats_would_mix_ids_up(warehouse: Warehouse) -> None:
     big = 2**53
-    prices = {big + 3: "13", big + 2: "12", big: "10", big + 1: "11"}
+    prices = {big + 4: "12", big + 3: "13", big + 1: "10", big: "11"}  # float(big + 1) is big, float(big + 3) big + 4
     warehouse.load("trade", [trade(trade_id, at("14:40"), price) for trade_id, price in prices.items()])
     warehouse.run("trade+")
     for mart in BARS:
-        assert warehouse.rows(f"select open::int, close::int from {mart}") == [{"open": 10, "close": 13}], mart
+        assert warehouse.rows(f"select open::int, close::int from {mart}") == [{"open": 11, "close": 12}], mart
 
 
 def test_jumps_are_found_and_quiet_minutes_are_not(warehouse: Warehouse) -> None:

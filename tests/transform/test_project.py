@@ -65,6 +65,9 @@ def test_a_contract_that_gains_a_column_extends_the_table(warehouse: Warehouse) 
 def test_readers_of_gold_see_gold_and_change_nothing(warehouse: Warehouse) -> None:
     warehouse.load("trade", [trade(1, at("14:40"))])
     warehouse.run()
+    warehouse.run()
+    with psycopg.connect(warehouse.connection.info.dsn, user="tidemark_loader", autocommit=True) as loader:
+        assert loader.execute("select count(*) from gold.ohlcv_1h, silver.trade").fetchone() == (1,)
     with psycopg.connect(warehouse.connection.info.dsn, user="tidemark_gold_ro", autocommit=True) as reader:
         for mart in GOLD:
             reader.execute(f"select * from {mart}".encode())

@@ -122,8 +122,9 @@ def test_a_first_list_refuses_what_came_before_it(warehouse: Warehouse) -> None:
 
 
 def test_a_candle_is_its_latest_state(warehouse: Warehouse) -> None:
+    """The latest by the exchange's clock, even if it takes volume back."""
     minute = at("14:40")
-    warehouse.load("candle", [candle(minute, "5", at("14:40:20")), candle(minute, "9", at("14:41:00.3"))])
+    warehouse.load("candle", [candle(minute, "50", at("14:40:20")), candle(minute, "9", at("14:41:00.3"))])
     warehouse.run("candle")
     warehouse.load(
         "candle", [candle(minute, "7", at("14:40:40")), candle(minute, "9", at("14:41:00.3"), source="rest")]
