@@ -12,7 +12,7 @@ import os
 import subprocess
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
@@ -32,6 +32,8 @@ from tidemark.settings import Settings
 from tidemark.warehouse.connection import WarehouseError
 
 _SIMULATED_DAYS = ("--day-zone", "kst")
+#: Simulated time; played fast it is more than all buffers between simulator and producer hold.
+_TOLD_AGAIN = timedelta(hours=1)
 
 
 def up(settings: Settings) -> int:
@@ -283,10 +285,14 @@ def _only_one(layout: Layout) -> Iterator[None]:
 
 
 def _what_to_play(layout: Layout, day: Day) -> list[str]:
-    """The whole day, unless it has been played already: then go on from where it was left."""
+    """The whole day, unless it has been played already: then go on from a little before where it was left.
+
+    What was on its way when the producer stopped is told again this way; silver knows it by its ids.
+    """
     played = layout.note("played")
     if played and datetime.fromisoformat(played["begin"]) <= day.begin <= datetime.fromisoformat(played["end"]):
-        return ["--from", played["end"]]
+        begin = max(day.begin, datetime.fromisoformat(played["end"]) - _TOLD_AGAIN)
+        return ["--from", begin.isoformat()]
     return ["--day", day.date.isoformat(), *_SIMULATED_DAYS]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -81,19 +82,24 @@ class Progress:
         self._live = None
 
     @contextmanager
-    def step(self, name: str) -> Iterator[Say]:
+    def step(self, name: str) -> Iterator[_Line]:
         """One step: its time runs while inside; an exception marks it failed."""
         line = _Line(name)
         with self._lock:
             self._lines.append(line)
         try:
-            yield lambda detail: self._say(line, detail)
+            yield line
         except BaseException:
             self._end(line, "failed")
             raise
         self._end(line, "done")
 
-    def _say(self, line: _Line, detail: str) -> None:
+    def say(self, line: _Line, detail: str) -> None:
+        """Show how far a step is.
+
+        Raises:
+            LocalError: another step has failed, so this one is to end.
+        """
         if self._cancelled.is_set():
             raise LocalError(f"{line.name} was given up, because another step failed")
         line.detail = detail
@@ -147,10 +153,8 @@ def run(steps: Sequence[Step], progress: Progress) -> None:
 
 
 def _run_one(step: Step, progress: Progress) -> None:
-    with progress.step(step.name) as say:
-        result = step.action(say)
-        if result is not None:
-            say(result)
+    with progress.step(step.name) as line:
+        line.detail = step.action(partial(progress.say, line)) or ""
 
 
 def _mark(line: _Line) -> RenderableType:

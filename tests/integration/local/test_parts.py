@@ -144,7 +144,9 @@ def test_a_day_is_played_once(layout: Layout) -> None:
     whole = ["--day", "2026-04-13", "--day-zone", "kst"]
     assert stack._what_to_play(layout, day) == whole
     layout.write_note("played", {"begin": day.begin.isoformat(), "end": "2026-04-13T20:00:00+00:00"})
-    assert stack._what_to_play(layout, day) == ["--from", "2026-04-13T20:00:00+00:00"]
+    assert stack._what_to_play(layout, day) == ["--from", "2026-04-13T19:00:00+00:00"]
+    layout.write_note("played", {"begin": day.begin.isoformat(), "end": day.begin.isoformat()})
+    assert stack._what_to_play(layout, day) == ["--from", day.begin.isoformat()]
     later = Day(date(2026, 4, 15))  # the stack was down meanwhile: a hole, so the whole day again
     assert stack._what_to_play(layout, later) == ["--day", "2026-04-15", "--day-zone", "kst"]
 
