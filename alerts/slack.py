@@ -45,6 +45,10 @@ class SlackError(Exception):
     """Slack refused a message, or nobody can say whether it was posted; the message says what to do."""
 
 
+class SlackRefusedError(SlackError):
+    """Slack refuses every message of these settings (token, channel, rights); trying again is futile."""
+
+
 @dataclass(frozen=True, slots=True)
 class Posted:
     """A message that is in the channel. ``fresh``: posted by this call."""
@@ -165,7 +169,8 @@ class Outbox:
             return _UnknownOutcomeError(f"HTTP {status} {code[:100]}")
         self._mark(key, "pending", f"HTTP {status} {code}")
         advice = _ADVICE.get(code, "nothing was posted; mend it and run again")
-        return SlackError(f"Slack refused {key} for channel {row.channel}: {code or f'HTTP {status}'}; {advice}")
+        kind = SlackRefusedError if code in _ADVICE.keys() - {"ratelimited"} else SlackError
+        return kind(f"Slack refused {key} for channel {row.channel}: {code or f'HTTP {status}'}; {advice}")
 
     # --- looking --------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from alerts.failure import Failure, post_failure
-from alerts.slack import Outbox, SlackError, client
+from alerts.slack import Outbox, SlackError, SlackRefusedError, client
 from tests.integration.alerts.conftest import Warehouse
 from tests.integration.alerts.doubles import CHANNEL, TOKEN, FakeSlack
 from tidemark.settings import SlackSettings
@@ -132,7 +132,7 @@ def test_a_refusal_is_told_and_can_be_tried_again(
 
 
 def test_a_wrong_token_is_told_with_what_to_set(loader: Connection, slack: FakeSlack) -> None:
-    with pytest.raises(SlackError, match=r"invalid_auth.*TIDEMARK_SLACK__TOKEN") as caught:
+    with pytest.raises(SlackRefusedError, match=r"invalid_auth.*TIDEMARK_SLACK__TOKEN") as caught:
         make(loader, slack, token="xoxb-wrong").post(KEY, CHANNEL, PAYLOAD)
     assert "xoxb-wrong" not in str(caught.value)
     assert slack.messages == []

@@ -20,7 +20,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.integration.alerts.doubles import FakeSlack
+from tests.integration.alerts.doubles import CHANNEL, TOKEN, FakeSlack
 from tidemark.local import children, process
 from tidemark.local.layout import Layout
 from tidemark.settings import PROJECT_ROOT, LocalSettings, Settings
@@ -100,8 +100,8 @@ def platform(state: Path, slack: FakeSlack, *, memory: bool, trades_per_day: int
     settings = {f"TIDEMARK_LOCAL__{name}".upper(): str(getattr(local, name)) for name in LocalSettings.model_fields}
     settings |= {
         "TIDEMARK_SLACK__BASE_URL": slack.url,
-        "TIDEMARK_SLACK__TOKEN": "xoxb-test",
-        "TIDEMARK_SLACK__CHANNEL": "C0TIDEMARK",
+        "TIDEMARK_SLACK__TOKEN": TOKEN,
+        "TIDEMARK_SLACK__CHANNEL": CHANNEL,
     }
     one = Platform(state, process.environment(settings), local, memory)
     try:

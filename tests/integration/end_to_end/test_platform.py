@@ -122,7 +122,7 @@ def test_identities_are_computed_and_green(up: Platform, day: Day) -> None:
 
 
 def test_the_report_is_posted_once(up: Platform, slack: FakeSlack, day: Day) -> None:
-    keys = slack.keys()
+    keys = slack.keys
     assert keys
     assert len(keys) == len(set(keys))
     assert all(str(day.date) in key for key in keys)
@@ -169,11 +169,11 @@ def test_a_deleted_object_turns_the_chain_red_and_a_deleted_row_the_counts(up: P
 
 def test_up_again_does_no_harm_and_down_leaves_nothing(up: Platform, slack: FakeSlack, day: Day) -> None:
     bars = up.rows(DIGEST, day.begin, day.end)
-    posts = len(slack.keys())
+    posts = len(slack.keys)
     pids = {p.pid for p in up.processes()}
     up.tidemark("up")
     assert pids <= {p.pid for p in up.processes()}, "something that ran was started anew"
     assert up.rows(DIGEST, day.begin, day.end) == bars
-    assert len(slack.keys()) == posts
+    assert len(slack.keys) == posts
     assert up.tidemark("down").returncode == 0
     assert up.processes() == []

@@ -178,3 +178,7 @@ CREATE TABLE ops.slack_outbox (
     updated_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE ops.slack_outbox IS 'One row a message that must reach Slack exactly once; the key is its identity.';
+
+-- A model finds what it has just marked by its own transaction.
+CREATE INDEX load_mark_xid ON ops.load_mark (xid);
+CREATE INDEX build_mark_xid ON ops.build_mark (xid);
