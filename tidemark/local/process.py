@@ -83,7 +83,12 @@ def identity(pid: int) -> str | None:
 def running(pid_file: Path) -> int | None:
     """The pid recorded in ``pid_file`` if exactly that process still runs, else None."""
     record = _record(pid_file)
-    return record["pid"] if record and identity(record["pid"]) == record["identity"] else None
+    if record is None:
+        return None
+    if identity(record["pid"]) == record["identity"]:
+        return int(record["pid"])
+    _reap(record["pid"])
+    return None
 
 
 def start(program: Program) -> int:
@@ -260,9 +265,14 @@ def _gone(record: Mapping[str, object], timeout_s: float) -> bool:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
-    if (child := _children.pop(pid, None)) is not None:
-        child.poll()  # don't leave a zombie
+    _reap(pid)
     return True
+
+
+def _reap(pid: int) -> None:
+    """Take note of the end of a child of ours, so that no zombie stays."""
+    if (child := _children.pop(pid, None)) is not None:
+        child.poll()
 
 
 def _kill_left_over(record: Mapping[str, object], pid_file: Path) -> bool:
