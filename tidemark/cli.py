@@ -61,6 +61,14 @@ def logs(name: _Logs = None) -> None:
 
 
 @app.command()
+def docs() -> None:
+    """Build dbt's documentation anew from the running warehouse."""
+    from tidemark.local import stack
+
+    raise typer.Exit(stack.docs(_settings()))
+
+
+@app.command()
 def migrate() -> None:
     """Bring the warehouse's schemas, roles and tables and the broker's topics up to date."""
     from tidemark.jobs import migrate as job

@@ -92,6 +92,18 @@ def status(settings: Settings) -> int:
     return 0 if complete else 1
 
 
+def docs(settings: Settings) -> int:
+    """Build dbt's documentation anew from the running warehouse. Returns 0.
+
+    Raises:
+        LocalError: dbt can't build it, for example because the platform doesn't run.
+    """
+    layout = Layout(settings)
+    url = _write_docs(layout, children.local_settings(layout, memory=False))
+    Console(soft_wrap=True).print(f"dbt docs: {url}", highlight=False)
+    return 0
+
+
 def logs(settings: Settings, name: str | None = None) -> int:
     """Follow the log of one service, or of all, until interrupted.
 
@@ -234,10 +246,7 @@ class _Up:
         return lambda say: market_day.run_anew(self._airflow_server().client, names, say)
 
     def _docs(self, say: Say) -> str:
-        layout = self._layout
-        page = layout.pages_root / "dbt" / "index.html"
-        dbt.write_docs(self._local().warehouse, layout.state / "dbt-docs", page, layout.logs / "dbt.log")
-        return f"{layout.pages.url}/dbt/"
+        return _write_docs(self._layout, self._local())
 
     def _schedules(self, say: Say) -> str:
         for dag_id in market_day.DAGS:
@@ -271,6 +280,13 @@ def airflow_server(layout: Layout, settings: Settings) -> AirflowServer:
         children.environment(settings),
         dbt_docs=layout.pages_root / "dbt",
     )
+
+
+def _write_docs(layout: Layout, settings: Settings) -> str:
+    """Write dbt's documentation into the pages; its address."""
+    page = layout.pages_root / "dbt" / "index.html"
+    dbt.write_docs(settings.warehouse, layout.state / "dbt-docs", page, layout.logs / "dbt.log")
+    return f"{layout.pages.url}/dbt/"
 
 
 @contextlib.contextmanager
