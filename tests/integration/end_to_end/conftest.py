@@ -99,7 +99,7 @@ def platform(state: Path, slack: FakeSlack, *, memory: bool, trades_per_day: int
     )
     settings = {f"TIDEMARK_LOCAL__{name}".upper(): str(getattr(local, name)) for name in LocalSettings.model_fields}
     settings |= {
-        "TIDEMARK_SLACK__BASE_URL": slack.url,
+        "TIDEMARK_SLACK__BASE_URL": f"{slack.url}/api",
         "TIDEMARK_SLACK__TOKEN": TOKEN,
         "TIDEMARK_SLACK__CHANNEL": CHANNEL,
     }
