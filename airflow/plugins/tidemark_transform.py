@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.log import mask_secret
@@ -16,9 +16,6 @@ from cosmos import ExecutionConfig, LoadMode, ProfileConfig, ProjectConfig, Rend
 from cosmos import settings as cosmos_settings
 from cosmos.constants import ExecutionMode, InvocationMode, TestBehavior
 from tidemark_registry import DBT_POOL
-
-if TYPE_CHECKING:
-    from tidemark.settings import WarehouseSettings
 
 PROJECT: Final = Path(__file__).resolve().parents[2] / "dbt"
 MANIFEST: Final = PROJECT / "target" / "manifest.json"
@@ -77,21 +74,6 @@ def operator_arguments() -> dict[str, Any]:
     }
 
 
-def dbt_environment(warehouse: WarehouseSettings) -> dict[str, str]:
-    """The variables that ``dbt/profiles.yml`` reads, from the one URL that everybody else uses."""
-    from psycopg.conninfo import conninfo_to_dict
-
-    place = conninfo_to_dict(warehouse.url.get_secret_value())
-    return {
-        "TIDEMARK_DBT_HOST": str(place.get("host", "127.0.0.1")),
-        "TIDEMARK_DBT_PORT": str(place.get("port", 5432)),
-        "TIDEMARK_DBT_DBNAME": str(place.get("dbname", "tidemark")),
-        "TIDEMARK_DBT_USER": warehouse.dbt_user,
-        "TIDEMARK_DBT_PASSWORD": warehouse.dbt_password.get_secret_value(),
-        "TIDEMARK_DBT_THREADS": str(warehouse.dbt_threads),
-    }
-
-
 def parse_cache(dag_id: str) -> Path:
     """Where dbt's partial parse is kept between runs, beside Cosmos's own: a full parse takes 3 s."""
     return Path(cosmos_settings.cache_dir) / dag_id
@@ -110,6 +92,7 @@ def newest_build() -> int:
 def prepare(context: Mapping[str, Any], operator: Any) -> None:
     """Hand the warehouse's settings to dbt, when the task runs and not before; a dry run only compiles."""
     from tidemark import settings
+    from tidemark.warehouse.connection import dbt_environment
 
     warehouse = settings.load().warehouse
     mask_secret(warehouse.dbt_password.get_secret_value())

@@ -11,7 +11,6 @@ from pydantic import SecretStr
 from tidemark_transform import (
     MANIFEST,
     PROJECT,
-    dbt_environment,
     execution,
     operator_arguments,
     prepare,
@@ -22,6 +21,7 @@ from tidemark_transform import (
 
 from tests.dags.project import ROOT
 from tidemark.settings import WarehouseSettings
+from tidemark.warehouse.connection import dbt_environment
 
 URL = "postgresql://tidemark_loader:loaderpw@db.example:6543/market"
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-
-from psycopg.conninfo import conninfo_to_dict
 
 from tidemark.local import process
 from tidemark.local.process import LocalError
 from tidemark.settings import PROJECT_ROOT, WarehouseSettings
+from tidemark.warehouse.connection import dbt_environment
 
 PROJECT = PROJECT_ROOT / "dbt"
 _TIMEOUT_S = 300
@@ -47,27 +45,13 @@ def write_docs(warehouse: WarehouseSettings, target: Path, page: Path, log: Path
     temporary.replace(page)
 
 
-def environment(warehouse: WarehouseSettings) -> Mapping[str, str]:
-    """The variables that ``dbt/profiles.yml`` reads, and no telemetry."""
-    address = conninfo_to_dict(warehouse.url.get_secret_value())
-    return {
-        "TIDEMARK_DBT_HOST": str(address.get("host", "127.0.0.1")),
-        "TIDEMARK_DBT_PORT": str(address.get("port", 5432)),
-        "TIDEMARK_DBT_DBNAME": str(address.get("dbname", "tidemark")),
-        "TIDEMARK_DBT_USER": warehouse.dbt_user,
-        "TIDEMARK_DBT_PASSWORD": warehouse.dbt_password.get_secret_value(),
-        "TIDEMARK_DBT_THREADS": str(warehouse.dbt_threads),
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-    }
-
-
 def _dbt(arguments: list[str], warehouse: WarehouseSettings, log: Path) -> None:
     command = [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", "--log-path", str(log.parent / "dbt")]
     folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         done = subprocess.run(
-            [*command, *arguments, *folders], cwd=log.parent, env=process.environment(environment(warehouse)),
+            [*command, *arguments, *folders], cwd=log.parent, env=process.environment({**dbt_environment(warehouse), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}),
             stdout=output, stderr=subprocess.STDOUT, timeout=_TIMEOUT_S, check=False,
         )  # fmt: skip
     if done.returncode:

@@ -1,6 +1,6 @@
 """Connections to the warehouse, and an error that says what to do when there is none.
 
-Lives here: :func:`connect`. Doesn't: pools (jobs are short), SQL.
+Lives here: :func:`connect`, and the same place spelled for dbt's profile. Doesn't: pools (jobs are short), SQL.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from typing import Any
 import psycopg
 from psycopg import conninfo
 from pydantic import SecretStr
+
+from tidemark.settings import WarehouseSettings
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 _TIMEOUT_S = 10
@@ -53,6 +55,19 @@ def database_name(url: SecretStr | str) -> str:
     if not name:
         raise WarehouseError("TIDEMARK_WAREHOUSE__ADMIN_URL must name a database, such as …:5433/tidemark")
     return str(name)
+
+
+def dbt_environment(settings: WarehouseSettings) -> dict[str, str]:
+    """The variables that ``dbt/profiles.yml`` reads, from the one URL that everybody else uses."""
+    place = conninfo.conninfo_to_dict(settings.url.get_secret_value())
+    return {
+        "TIDEMARK_DBT_HOST": str(place.get("host", "127.0.0.1")),
+        "TIDEMARK_DBT_PORT": str(place.get("port", 5432)),
+        "TIDEMARK_DBT_DBNAME": str(place.get("dbname", "tidemark")),
+        "TIDEMARK_DBT_USER": settings.dbt_user,
+        "TIDEMARK_DBT_PASSWORD": settings.dbt_password.get_secret_value(),
+        "TIDEMARK_DBT_THREADS": str(settings.dbt_threads),
+    }
 
 
 def _place(url: str, database: str | None) -> str:

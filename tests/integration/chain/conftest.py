@@ -32,6 +32,7 @@ from tidemark.settings import (
     SinkSettings,
     WarehouseSettings,
 )
+from tidemark.warehouse.connection import dbt_environment
 
 PATIENCE_S = 90.0
 
@@ -78,7 +79,7 @@ class Chain:
 
     def build(self, *select: str) -> None:
         """``dbt build`` of silver and gold (or a selection), tests included."""
-        environment = dict(dbt.environment(self.settings.warehouse))
+        environment = dbt_environment(self.settings.warehouse)
         done = subprocess.run(
             [sys.executable, "-m", "dbt.cli.main", "--quiet", "build", "--exclude-resource-type", "unit_test"]
             + ["--target-path", str(self.folder / "target")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ class Platform:
 
     def exchange(self, question: str) -> Any:
         """What the simulated exchange answers over REST."""
+        time.sleep(0.12)  # it keeps its limit of ten a second
         url = f"http://127.0.0.1:{self.local.simulator_port}/v1/{question}"
         with urllib.request.urlopen(url, timeout=60) as answer:
             return json.load(answer, parse_float=Decimal)
@@ -102,6 +104,7 @@ def platform(state: Path, slack: FakeSlack, *, memory: bool, trades_per_day: int
         "TIDEMARK_SLACK__BASE_URL": f"{slack.url}/api",
         "TIDEMARK_SLACK__TOKEN": TOKEN,
         "TIDEMARK_SLACK__CHANNEL": CHANNEL,
+        "TIDEMARK_SINK__ROTATE_ROWS": "4000",  # chains with a first, a middle and a newest object
     }
     one = Platform(state, process.environment(settings), local, memory)
     try:
