@@ -48,10 +48,11 @@ def write_docs(warehouse: WarehouseSettings, target: Path, page: Path, log: Path
 def _dbt(arguments: list[str], warehouse: WarehouseSettings, log: Path) -> None:
     command = [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", "--log-path", str(log.parent / "dbt")]
     folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
+    variables = {**dbt_environment(warehouse), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         done = subprocess.run(
-            [*command, *arguments, *folders], cwd=log.parent, env=process.environment({**dbt_environment(warehouse), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}),
+            [*command, *arguments, *folders], cwd=log.parent, env=process.environment(variables),
             stdout=output, stderr=subprocess.STDOUT, timeout=_TIMEOUT_S, check=False,
         )  # fmt: skip
     if done.returncode:
