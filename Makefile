@@ -57,7 +57,7 @@ unit: install ## the unit tests alone (under a minute)
 	@infra/ci/stages unit
 
 .PHONY: check
-check: install ## static checks: ruff, mypy, sqlfluff, rendered contracts, compose
+check: install ## static checks: ruff, mypy, sqlfluff, hadolint, rendered contracts
 	@infra/ci/stages static
 
 .PHONY: fix

@@ -25,6 +25,13 @@ app = typer.Typer(
 
 #: The module has its own options, --help among them.
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+#: Errors that are one line for a person, by name: a worker's image has not all of their modules.
+_EXPECTED = {
+    "tidemark.settings.SettingsError",
+    "tidemark.local.process.LocalError",
+    "tidemark.jobs.migrate.TopicsError",
+    "tidemark.warehouse.connection.WarehouseError",
+}
 _Logs = Annotated[str | None, typer.Argument(help="One service, such as sink; all of them when left out.")]
 
 
@@ -104,7 +111,10 @@ def main() -> None:
     """Run the command line; an expected error is one line on stderr and exit code 2."""
     try:
         app()
-    except _expected_errors() as error:
+    except Exception as error:
+        kinds = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
+        if not kinds & _EXPECTED:
+            raise
         print(f"tidemark: {error}", file=sys.stderr)
         raise SystemExit(2) from None
 
@@ -118,14 +128,6 @@ def _become(module: str, *arguments: str) -> NoReturn:
     _settings()  # a malformed setting is reported here, in one line
     os.chdir(config.PROJECT_ROOT)
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - no shell, fixed module
-
-
-def _expected_errors() -> tuple[type[Exception], ...]:
-    from tidemark.jobs.migrate import TopicsError
-    from tidemark.local.process import LocalError
-    from tidemark.warehouse.connection import WarehouseError
-
-    return (config.SettingsError, LocalError, TopicsError, WarehouseError)
 
 
 if __name__ == "__main__":

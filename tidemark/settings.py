@@ -86,6 +86,8 @@ class WarehouseSettings(Role):
     admin_url: SecretStr = SecretStr("")
     dbt_user: str = "tidemark_dbt"
     dbt_password: SecretStr = SecretStr("")
+    #: Given to the read-only role by ``tidemark migrate``; empty: it keeps what it has.
+    gold_reader_password: SecretStr = SecretStr("")
     dbt_threads: int = Field(default=2, ge=1, le=4)
 
 

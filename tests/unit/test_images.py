@@ -24,6 +24,23 @@ def test_compose_names_only_what_it_declares() -> None:
             assert source in project["volumes"] or (ROOT / source).exists(), (name, source)
 
 
+def test_what_a_worker_is_told_to_run_can_be_run() -> None:
+    workers = [s["command"] for s in compose()["services"].values() if s.get("image") == "tidemark-worker"]
+    assert len(workers) == 3
+    for module, *_ in workers:
+        path = ROOT / Path(*module.split("."))
+        entry = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+        assert path.is_dir() or '__name__ == "__main__"' in entry.read_text("utf-8"), module
+        assert entry.exists(), module
+
+
+def test_the_example_names_every_variable_that_compose_wants() -> None:
+    wanted = set(re.findall(r"\$\{(\w+):\?", (ROOT / "compose.yaml").read_text("utf-8")))
+    named = set(re.findall(r"^#?(\w+)=", (ROOT / ".env.example").read_text("utf-8"), re.MULTILINE))
+    assert wanted
+    assert wanted <= named
+
+
 def test_every_published_port_is_on_loopback() -> None:
     ports = [p for s in compose()["services"].values() for p in s.get("ports", [])]
     assert ports

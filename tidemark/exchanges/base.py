@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 from urllib.parse import urlencode
 
@@ -131,10 +131,12 @@ class Rest(Protocol):
         cursor: int | None = None,
         since: datetime | None = None,
         count: int = 0,
+        today: date | None = None,
     ) -> Query:
         """Trades of one market and one UTC day (``days_ago``), newest first, paging back to ``since``.
 
         ``to`` is a time of that day (``HH:MM:SS`` UTC), ``cursor`` a trade id: what comes after it is older.
+        ``today`` is the UTC date that ``days_ago`` counts from: an answer of another day is then refused.
         """
 
     def tickers(self, codes: Sequence[str]) -> Query:

@@ -29,7 +29,8 @@ def run(
 ) -> FetchSummary:
     """Land the trades executed from ``window_start`` up to ``window_end`` (aware): an object a market and UTC day.
 
-    Exchanges serve whole UTC days, counted back from ``now`` (default: the clock), and only a few of them.
+    Exchanges serve whole UTC days, counted back from ``now`` (default: the clock), and only a few of them. A fetch that
+    is still asking when a new day begins fails, since its questions would mean other days: run it again.
     ``codes``: the exchange's own; none: those of the settings, else all it lists.
 
     Raises:
@@ -45,7 +46,7 @@ def run(
         series = [
             Series(
                 f"{exchange} {DATASET} {code} {instant(first)}/{instant(last)}",
-                rest.ticks(code, days_ago=(today - day).days, since=first),
+                rest.ticks(code, days_ago=(today - day).days, since=first, today=None if now else today),
                 within(first, last),
             )
             for day, first, last in _days(window_start, window_end)

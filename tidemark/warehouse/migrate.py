@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
-from psycopg import sql
+from psycopg import conninfo, sql
 
 from tidemark import naming
 from tidemark.contracts import CONTRACTS, Contract
@@ -91,7 +91,23 @@ def migrate(settings: WarehouseSettings) -> WarehouseMigration:
             _refuse_strangers(known, numbered)
             applied = [m.name for m in numbered if _apply(connection, m, known)]
             applied += [c.dataset for c in CONTRACTS.values() if _apply_contract(connection, c, known)]
+            if settings.admin_url.get_secret_value():
+                _set_passwords(connection, settings)
     return WarehouseMigration(name, created, tuple(applied), len(numbered) + len(CONTRACTS) - len(applied))
+
+
+def _set_passwords(connection: Connection, settings: WarehouseSettings) -> None:
+    """Give the roles the passwords that the settings hold. A role without one keeps what it has."""
+    loader = conninfo.conninfo_to_dict(settings.url.get_secret_value())
+    passwords = {
+        naming.ROLE_LOADER: str(loader.get("password") or "") if loader.get("user") == naming.ROLE_LOADER else "",
+        naming.ROLE_DBT: settings.dbt_password.get_secret_value(),
+        naming.ROLE_GOLD_READER: settings.gold_reader_password.get_secret_value(),
+    }
+    for role, password in passwords.items():
+        if password:
+            change = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(password))
+            connection.execute(change)
 
 
 def migrations(folder: Path = _FOLDER) -> tuple[Migration, ...]:

@@ -285,3 +285,10 @@ def test_every_group_has_a_limit() -> None:
         REST.tickers(["KRW-BTC"]),
     )
     assert {q.request.group for q in queries} == set(REST.limits)
+
+
+def test_ticks_asked_before_midnight_and_answered_after_it_are_of_another_day() -> None:
+    query = REST.ticks("KRW-BTC", days_ago=1, today=ASKED.date())
+    assert query.rows(b"[]", ASKED) == []
+    with pytest.raises(Unparsable, match="day_changed"):
+        query.rows(b"[]", ASKED + timedelta(days=1))

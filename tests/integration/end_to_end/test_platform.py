@@ -159,12 +159,17 @@ def test_a_deleted_object_turns_the_chain_red_and_a_deleted_row_the_counts(up: P
         found = completeness.run(up.settings, window, end)
         assert any(path.rpartition("/")[2] in problem or path in problem for problem in found.problems), found.problems
         assert store.put_new(path, kept)
+    assert completeness.run(up.settings, window, end).red == 0
     with psycopg.connect(up.layout.postgres.url()) as connection:
-        connection.execute("delete from raw.trade_v1 where ctid = (select ctid from raw.trade_v1 limit 1)")
-    red = {identity for (identity,) in up.rows("select distinct identity from ops.completeness where status = 'red'")}
-    completeness.run(up.settings, window, end)
-    red |= {identity for (identity,) in up.rows("select distinct identity from ops.completeness where status = 'red'")}
-    assert {1, 2} <= red
+        deleted = connection.execute("""
+            delete from raw.trade_v1 where (load_id, kafka_topic, kafka_partition, kafka_offset, item) = (
+                select load_id, kafka_topic, kafka_partition, kafka_offset, item from raw.trade_v1 limit 1
+            ) returning load_id
+        """).fetchall()
+    assert len(deleted) == 1
+    assert completeness.run(up.settings, window, end).red > 0
+    ((detail,),) = up.rows("select detail::text from ops.completeness where status = 'red' and identity = 2")
+    assert str(deleted[0][0]) in detail
 
 
 def test_up_again_does_no_harm_and_down_leaves_nothing(up: Platform, slack: FakeSlack, day: Day) -> None:

@@ -141,3 +141,19 @@ def test_the_password_is_never_shown() -> None:
     with pytest.raises(WarehouseError) as caught:
         connect("postgresql://someone:secret@127.0.0.1:1/tidemark", "test")
     assert "secret" not in str(caught.value)
+
+
+def test_roles_get_the_passwords_that_the_settings_hold(postgres_url: str, admin: WarehouseSettings) -> None:
+    """Roles belong to the server that all tests share, so what is set is taken away again."""
+    secrets = {"url": "postgresql://tidemark_loader:one@h/d", "dbt_password": "two", "gold_reader_password": "thr'ee"}
+    query = b"SELECT rolname FROM pg_authid WHERE rolname LIKE 'tidemark%' AND rolpassword LIKE 'SCRAM%' ORDER BY 1"
+    with psycopg.connect(postgres_url, autocommit=True) as server:
+        try:
+            migrate(admin)
+            assert server.execute(query).fetchall() == []
+            migrate(WarehouseSettings.model_validate({**secrets, "admin_url": admin.admin_url}))
+            found = [role for (role,) in server.execute(query)]
+            assert found == ["tidemark_dbt", "tidemark_gold_ro", "tidemark_loader"]
+        finally:
+            for role in (b"tidemark_dbt", b"tidemark_gold_ro", b"tidemark_loader"):
+                server.execute(b"ALTER ROLE " + role + b" PASSWORD NULL")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, ClassVar, Final
 
@@ -93,6 +93,7 @@ class TicksQuery:
     cursor: int | None
     since: datetime | None
     count: int
+    today: date | None = None
     dataset: ClassVar[str] = "trade"
 
     @property
@@ -105,6 +106,10 @@ class TicksQuery:
 
     def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
         """One row a trade, newest first."""
+        if self.today is not None and asked_at.astimezone(UTC).date() != self.today:
+            raise Unparsable(
+                "day_changed", f"{self.request.key()} was asked after midnight UTC and means another day now; ask anew"
+            )
         return _rows("trade", body, _trade)
 
     def following(self, rows: Sequence[Row]) -> TicksQuery | None:
@@ -182,6 +187,7 @@ class Rest:
         cursor: int | None = None,
         since: datetime | None = None,
         count: int = 0,
+        today: date | None = None,
     ) -> TicksQuery:
         """Trades (see ``base.Rest``); at most 500 a page and 7 days back.
 
@@ -192,7 +198,7 @@ class Rest:
             raise ValueError(f"days_ago is {days_ago}: trades are served for 7 days back only")
         if to and not _TIMES.fullmatch(to):
             raise ValueError(f"to is {to!r}: it must be a time of the day, HH:MM:SS")
-        return TicksQuery(code, days_ago, to, cursor, since, _page(count, _TICKS_A_PAGE))
+        return TicksQuery(code, days_ago, to, cursor, since, _page(count, _TICKS_A_PAGE), today)
 
     def tickers(self, codes: Sequence[str]) -> TickersQuery:
         """States of these markets, 100 a request.
