@@ -107,8 +107,8 @@ class ProducerSettings(Role):
     reconnect_max_s: float = Field(default=30.0, gt=0)
     ping_interval_s: float = Field(default=20.0, gt=0)
     drain_timeout_s: float = Field(default=20.0, gt=0)
-    #: With the in-memory broker: pause the socket while the sink is more than this behind.
-    max_lag_bytes: int = Field(default=16 * 1024 * 1024, ge=64 * 1024)
+    #: With the in-memory broker: pause the socket while the sink is more than this behind (3 MiB is its limit).
+    max_lag_bytes: int = Field(default=3 * 1024 * 1024, ge=64 * 1024)
 
 
 class SinkSettings(Role):

@@ -48,6 +48,7 @@ class Summary:
 
     objects: int = 0
     bytes: int = 0
+    dead: int = 0
     rows: dict[str, dict[str, int]] = field(default_factory=dict)
     identities: dict[int, dict[str, int]] = field(default_factory=dict)
     red: list[str] = field(default_factory=list)
@@ -63,6 +64,7 @@ def collect(layout: Layout, day: Day) -> Summary:
     summary.objects, summary.bytes = _landing(layout.lake)
     with psycopg.connect(layout.postgres.url(), autocommit=True) as connection:
         summary.rows = {layer: _rows(connection, layer) for layer in LAYERS}
+        summary.dead = _dead(connection)
         summary.identities = _identities(connection)
         summary.red = _red(connection)
         summary.report, summary.posted = _report(connection, day)
@@ -101,6 +103,12 @@ def _rows(connection: psycopg.Connection[Any], layer: str) -> dict[str, int]:
 
 def _count(connection: psycopg.Connection[Any], schema: str, name: str) -> int:
     row = connection.execute(sql.SQL("select count(*) from {}").format(sql.Identifier(schema, name))).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _dead(connection: psycopg.Connection[Any]) -> int:
+    """Records that could not be parsed; each lies in a dead-letter topic with its reason."""
+    row = connection.execute("select coalesce(sum(dead), 0) from ops.load_ledger").fetchone()
     return int(row[0]) if row else 0
 
 
@@ -180,6 +188,7 @@ def _rows_table(summary: Summary) -> Table:
         table.add_column(name)
     table.add_column("rows", justify="right")
     table.add_row("lake", f"landing objects ({summary.bytes / 1024**2:,.1f} MiB)", f"{summary.objects:,}")
+    table.add_row("lake", "dead letters", f"{summary.dead:,}", style="yellow" if summary.dead else "dim")
     for layer in LAYERS:
         for name, count in summary.rows[layer].items():
             table.add_row(layer, name, f"{count:,}", style="dim" if not count else "")
@@ -193,6 +202,8 @@ def _identities_table(summary: Summary) -> Table:
     for name, colour in (("green", "green"), ("open", "yellow"), ("red", "red")):
         table.add_column(name, justify="right", style=colour)
     for identity, meaning in IDENTITIES.items():
+        if identity not in MUST and identity not in summary.identities:
+            continue
         states: Mapping[str, int] = summary.identities.get(identity, {})
         mark = (
             Text("✗", "red")
