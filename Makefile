@@ -56,6 +56,10 @@ $(STAMP): requirements.lock pyproject.toml
 unit: install ## the unit tests alone (under a minute)
 	@infra/ci/stages unit
 
+.PHONY: faults
+faults: install ## the fault suite: kills, races, zombies, outages, deletions, bad input
+	@infra/ci/stages faults
+
 .PHONY: check
 check: install ## static checks: ruff, mypy, sqlfluff, hadolint, rendered contracts
 	@infra/ci/stages static
