@@ -19,7 +19,7 @@ from typing import Any, Final
 from psycopg import sql
 
 from tidemark import naming
-from tidemark.completeness.verdicts import NAMED, Scope, Status, Verdict, hour_of, span
+from tidemark.completeness.verdicts import HOUR, NAMED, Scope, Status, Verdict, hour_of, span
 from tidemark.warehouse.connection import Connection
 
 IDENTITY: Final = 0
@@ -28,8 +28,9 @@ DATASET: Final = "system"
 _SUMS: Final = """
 SELECT f.connection_id, f.hour_at, sum(f.frame_count)::bigint, min(f.frame_min), max(f.frame_max), sum(f.frame_sum)
 FROM ops.frame_ledger AS f JOIN ops.load_ledger AS l USING (load_id)
-WHERE l.exchange = %(exchange)s AND f.connection_id IN (
-    SELECT w.connection_id FROM ops.frame_ledger AS w WHERE w.hour_at = ANY(%(hours)s)
+WHERE l.exchange = %(exchange)s AND (
+    f.connection_id IN (SELECT w.connection_id FROM ops.frame_ledger AS w WHERE w.hour_at = ANY(%(hours)s))
+    OR f.connection_id = ANY(%(closed)s)
 )
 GROUP BY 1, 2 ORDER BY 1, 2
 """
@@ -80,7 +81,7 @@ class Hole:
 class _Hour:
     expected: int = 0
     actual: int = 0
-    connections: int = 0
+    connections: set[str] = field(default_factory=set)
     holes: list[tuple[str, Hole]] = field(default_factory=list)
 
 
@@ -92,16 +93,13 @@ def check(connection: Connection, frame: Scope, has_caught_up: Callable[[datetim
     wanted = set(frame.hours()) | {h for _, h in frame.unsettled(IDENTITY)}
     if not wanted:
         return []
-    sums: dict[str, list[FrameHour]] = defaultdict(list)
-    for name, *values in connection.execute(_SUMS, {"exchange": frame.exchange, "hours": sorted(wanted)}):
-        sums[name].append(FrameHour(*values))
-    closed = _closed(connection, frame, sums)
+    closed = _closed(connection, frame, min(wanted))
     hours: dict[datetime, _Hour] = defaultdict(_Hour)
-    for name, frames in sums.items():
-        found = holes(frames, closed.get(name))
+    for name, frames in _sums(connection, frame, wanted, closed).items():
         for entry in frames:
-            _count(hours[entry.hour_at], entry, found)
-        for hole in found:
+            _count(hours[entry.hour_at], name, entry.count, entry.count)
+        for hole in holes(frames, closed.get(name)):
+            _count(hours[hole.hour_at], name, hole.missing, 0)
             hours[hole.hour_at].holes.append((name, hole))
     return [
         _verdict(connection, hour_at, hours[hour_at], has_caught_up) for hour_at in sorted(wanted) if hour_at in hours
@@ -111,9 +109,10 @@ def check(connection: Connection, frame: Scope, has_caught_up: Callable[[datetim
 def holes(frames: list[FrameHour], closed: tuple[datetime, int] | None) -> list[Hole]:
     """The hours of one connection that don't add up; ``closed`` is when it ended and after how many frames.
 
-    Where the numbers of the whole connection are complete, hours may interleave (a clock that was set back).
+    Without any frame all that it sent are missing. Where the numbers of the whole connection are complete, hours may
+    interleave (a clock that was set back).
     """
-    last = max(entry.greatest for entry in frames)
+    last = max((entry.greatest for entry in frames), default=0)
     whole = (sum(e.count for e in frames), sum(e.total for e in frames)) == (last, last * (last + 1) // 2)
     found = [] if whole else _by_hour(frames)
     if closed is not None and closed[1] != last:
@@ -134,24 +133,35 @@ def _by_hour(frames: list[FrameHour]) -> list[Hole]:
     return found
 
 
-def _closed(connection: Connection, frame: Scope, sums: dict[str, list[FrameHour]]) -> dict[str, tuple[datetime, int]]:
-    if not sums:
-        return {}
-    first = min(entry.hour_at for frames in sums.values() for entry in frames)
-    rows = connection.execute(_CLOSED, {"exchange": frame.exchange, "first": first})
+def _sums(
+    connection: Connection, frame: Scope, wanted: set[datetime], closed: dict[str, tuple[datetime, int]]
+) -> dict[str, list[FrameHour]]:
+    """All hours of each connection that has frames in a wanted hour, or that ended in one: its tail may be lost."""
+    ended = [name for name, (at, sent) in closed.items() if sent > 0 and hour_of(at) in wanted]
+    sums: dict[str, list[FrameHour]] = {name: [] for name in ended}
+    values = {"exchange": frame.exchange, "hours": sorted(wanted), "closed": ended}
+    for name, *entry in connection.execute(_SUMS, values):
+        sums.setdefault(name, []).append(FrameHour(*entry))
+    return sums
+
+
+def _closed(connection: Connection, frame: Scope, first: datetime) -> dict[str, tuple[datetime, int]]:
+    """When each connection that was there at ``first`` or later ended, and after how many frames."""
+    # An hour more, for a clock that was set back between the last frame and the end.
+    rows = connection.execute(_CLOSED, {"exchange": frame.exchange, "first": first - HOUR})
     return {name: (at, frames) for name, at, frames in rows}
 
 
-def _count(hour: _Hour, entry: FrameHour, found: list[Hole]) -> None:
-    hour.connections += 1
-    hour.actual += entry.count
-    hour.expected += entry.count + sum(hole.missing for hole in found if hole.hour_at == entry.hour_at)
+def _count(hour: _Hour, name: str, expected: int, actual: int) -> None:
+    hour.connections.add(name)
+    hour.expected += expected
+    hour.actual += actual
 
 
 def _verdict(
     connection: Connection, hour_at: datetime, hour: _Hour, has_caught_up: Callable[[datetime], bool]
 ) -> Verdict:
-    detail: dict[str, Any] = {"connections": hour.connections}
+    detail: dict[str, Any] = {"connections": len(hour.connections)}
     status: Status = "green"
     if hour.holes:
         status = "red" if has_caught_up(hour_at) else "open"

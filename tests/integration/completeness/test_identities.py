@@ -84,6 +84,44 @@ def test_the_close_record_counts_the_frames_that_came(place: Place) -> None:
     assert verdict.detail["problems"][0]["numbers"] == ["11-12"]
 
 
+def close_record(place: Place, name: str, at: datetime, frames: int) -> None:
+    """The producer's record of a connection's end."""
+    system = chain("system")
+    start = place.value("SELECT count(*) FROM raw.system_v1")
+    record = {"exchange": "upbit", "kind": "close", "connection": name, "worker": "w", "event_at": at, "frames": frames}
+    land(place.store, system, [record | envelope(system, start, at) | {"frame_no": None}])
+    load(place, "system")
+
+
+@pytest.mark.parametrize("other_alive", [True, False])
+def test_a_lost_tail_stays_red_when_its_frames_are_outside_the_window(place: Place, other_alive: bool) -> None:
+    land(place.store, chain(), trades(chain(), 0, 10))
+    close_record(place, "c1", T0 + HOUR, 15)
+    if other_alive:
+        where = chain(partition=1)
+        land(place.store, where, [r | {"connection_id": "c2"} for r in trades(where, 0, 10, T0 + HOUR)])
+    load(place)
+    alive = 10 if other_alive else 0
+    connection = place.opened[0]
+    for start in (T0, T0 + HOUR):
+        later = frame(place, start, 2)
+        found = socket.check(connection, later, lambda _: True)
+        write(connection, later, settled(later, found), NOW)
+        row = "SELECT format('%%s %%s=%%s', status, expected, actual) FROM ops.completeness WHERE hour_at = %s"
+        assert place.value(row, T0 + HOUR) == f"red {alive + 5}={alive}"
+        [red] = [v for v in found if v.status == "red"]
+        assert red.detail["problems"][0]["numbers"] == ["11-15"]
+
+
+def test_a_connection_of_which_no_frame_landed_is_red(place: Place) -> None:
+    close_record(place, "c1", T0, 500)
+    close_record(place, "c2", T0, 0)
+    [verdict] = sockets(place)
+    assert (verdict.status, verdict.expected, verdict.actual) == ("red", 500, 0)
+    [problem] = verdict.detail["problems"]
+    assert (problem["connection"], problem["numbers"]) == ("c1", ["1-500"])
+
+
 def test_dead_letters_are_no_missing_frames(place: Place) -> None:
     where = chain()
     rows = [r for r in trades(where, 0, 10) if r["frame_no"] != 5]
