@@ -10,7 +10,8 @@ receive hour, 3 and 4 by event hour:
 * **green**: what should be there is there, exactly. **red**: something is missing, doubled or different, and
   ``detail`` names it. **open**: nothing is proven wrong, but something that exists still waits (to land, to be
   loaded, to be built).
-* An hour with nothing to check gets no row; if it had one, it becomes green with 0 = 0.
+* An hour with nothing to check gets no row; if it had one, it becomes green with 0 = 0;
+  but an identity that can't look (its table is gone) says so, and makes nothing green.
 * Identity 0 knows no dataset (a frame that never arrived could have been any): it stands under ``system``.
 * A green hour is sealed an hour after it is over. When retention has dropped what a verdict rests on, a sealed verdict
   stands as it is.

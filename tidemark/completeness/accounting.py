@@ -141,13 +141,20 @@ def _named(
 
 
 def _unbuilt(connection: Connection, frame: Scope, dataset: str, hours: list[datetime]) -> list[Verdict]:
+    """Without silver's table hours wait; they are red where it has taken loads: then the table is lost."""
     loads = _loads(connection, frame, dataset, hours)
-    detail = {"waits_for": f"silver.{dataset} has never been built"}
-    return [
-        Verdict(dataset, hour, IDENTITY, "open", 0, 0, {**detail, "waiting_loads": loads[hour].waiting})
-        for hour in hours
-        if loads[hour].waiting
-    ]
+    raw = _raw(connection, dataset, loads)
+    found = []
+    for hour_at, hour in sorted(loads.items()):
+        detail: dict[str, Any] = {"waiting_loads": hour.waiting} if hour.waiting else {}
+        if hour.taken:
+            what = f"silver.{dataset} is gone, and it had taken {len(hour.taken)} loads"
+            detail["problems"] = [{"what": what, "loads": sorted(hour.taken)[:NAMED]}]
+        else:
+            detail["waits_for"] = f"silver.{dataset} has never been built"
+        expected = sum(n for (h, load_id), n in raw.items() if h == hour_at and load_id in hour.taken)
+        found.append(Verdict(dataset, hour_at, IDENTITY, "red" if hour.taken else "open", expected, 0, detail))
+    return found
 
 
 def _loads(connection: Connection, frame: Scope, dataset: str, hours: list[datetime]) -> dict[datetime, _Hour]:

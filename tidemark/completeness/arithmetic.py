@@ -98,13 +98,25 @@ class _Hour:
 def check(connection: Connection, frame: Scope) -> list[Verdict]:
     """Verdicts for the window's event hours, and for hours that were not green."""
     hours = set(frame.hours()) | {h for _, h in frame.unsettled(IDENTITY)}
-    if not hours or not table_exists(connection, "silver.trade"):
+    if not hours:
         return []
+    if not table_exists(connection, f"silver.{DATASET}"):
+        return _unbuilt(frame)
     found: list[Verdict] = []
     for first, last in stretches({_midnight(hour) for hour in hours}, _DAY):
         seen = _stretch(connection, {"exchange": frame.exchange, "first": first, "last": last})
         found += [_verdict(hour_at, seen[hour_at]) for hour_at in sorted(hours & seen.keys())]
     return found
+
+
+def _unbuilt(frame: Scope) -> list[Verdict]:
+    """Without silver's table nothing can be compared: what was red stays red, the other standing hours wait."""
+    detail = {"waits_for": f"silver.{DATASET}: there is no such table"}
+    standing = {h: status for (_, h, i), (status, _) in sorted(frame.standing.items()) if i == IDENTITY}
+    return [
+        Verdict(DATASET, hour_at, IDENTITY, "red" if status == "red" else "open", 0, 0, detail)
+        for hour_at, status in standing.items()
+    ]
 
 
 def _stretch(connection: Connection, values: dict[str, Any]) -> dict[datetime, _Hour]:

@@ -17,7 +17,7 @@ from functools import cache
 from tidemark import naming
 from tidemark.completeness import accounting, arithmetic, chain, counts, gaps, socket, watermarks
 from tidemark.completeness.gaps import Gap
-from tidemark.completeness.loads import Landing, landing
+from tidemark.completeness.loads import Landing, landing, table_exists
 from tidemark.completeness.verdicts import HOUR, LANDING_GRACE, Scope, Verdict, hour_of, scope, settled, write
 from tidemark.completeness.watermarks import Watermark
 from tidemark.lake.store import ObjectStore
@@ -59,8 +59,9 @@ def check(
         landings = {d: landing(connection, store, naming.raw_topic(exchange, d)) for d in naming.DATASETS}
         marks = {d: watermarks.known(connection, naming.raw_topic(exchange, d)) for d in naming.STREAM_DATASETS}
         found = _verdicts(connection, frame, landings, marks, timeless=kafka.memory)
+        looked = _looked(connection)
         holes = _gaps(connection, frame, landings, marks if note is None else {})
-    verdicts = settled(frame, found)
+    verdicts = settled(frame, found, looked)
     if not dry_run:
         write(connection, frame, verdicts, checked_at)
         gaps.write(connection, exchange, holes)
@@ -83,6 +84,18 @@ def _verdicts(
     for dataset in accounting.DATASETS:
         found += accounting.check(connection, frame, dataset)
     return found + arithmetic.check(connection, frame)
+
+
+def _looked(connection: Connection) -> set[tuple[str, int]]:
+    """Datasets and identities that have what they look at: dbt makes silver's tables, and someone may drop one."""
+    built = [dataset for dataset in accounting.DATASETS if table_exists(connection, f"silver.{dataset}")]
+    return {
+        (socket.DATASET, socket.IDENTITY),
+        *((dataset, chain.IDENTITY) for dataset in naming.STREAM_DATASETS),
+        *((dataset, counts.IDENTITY) for dataset in naming.DATASETS),
+        *((dataset, accounting.IDENTITY) for dataset in built),
+        *((dataset, arithmetic.IDENTITY) for dataset in built if dataset == arithmetic.DATASET),
+    }
 
 
 def _gaps(

@@ -7,7 +7,7 @@ identities.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -104,10 +104,18 @@ def scope(connection: Connection, exchange: str, start: datetime, end: datetime,
     return Scope(exchange, hour_of(start), last if last == end else last + HOUR, now, standing)
 
 
-def settled(frame: Scope, found: Sequence[Verdict]) -> list[Verdict]:
-    """``found`` and, for each standing verdict of the window that nothing was said about, green with 0 = 0."""
+def settled(frame: Scope, found: Sequence[Verdict], looked: Collection[tuple[str, int]]) -> list[Verdict]:
+    """``found`` and, for each standing verdict that nothing was said about, green with 0 = 0.
+
+    ``looked`` are the datasets and identities that could look: only their silence means that nothing is there. What
+    the others said before stands.
+    """
     said = {(v.dataset, v.hour_at, v.identity) for v in found}
-    silent = [key for key, (_, sealed) in frame.standing.items() if key not in said and not sealed]
+    silent = [
+        (d, h, i)
+        for (d, h, i), (_, sealed) in frame.standing.items()
+        if (d, i) in looked and (d, h, i) not in said and not sealed
+    ]
     return [v for v in found if not v.kept] + [Verdict(d, h, i, "green", 0, 0) for d, h, i in silent]
 
 

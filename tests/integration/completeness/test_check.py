@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 from tests.integration.warehouse.landed import land, trades
 from tests.integration.warehouse.place import Place, close, make_place
 from tidemark.completeness import summary
-from tidemark.completeness.verdicts import HOUR, hour_of
+from tidemark.completeness.verdicts import HOUR, Verdict, hour_of, scope, write
 from tidemark.jobs import completeness, load, migrate
 from tidemark.jobs.completeness import CompletenessSummary
 from tidemark.lake.chain import Chain
@@ -131,6 +131,24 @@ def test_without_a_broker_hours_wait_and_the_rest_is_checked(
     assert "doesn't answer" in outcome.notes[0]
     assert row(place, 1, FIRST) == ("open", 0, 0)
     assert row(place, 2, FIRST) == ("green", 10, 10)
+    close(place)
+
+
+def test_a_dropped_silver_table_makes_nothing_green(
+    fresh_database: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidemark.completeness.watermarks._TIMEOUT_S", 0.5)
+    place = make_place(fresh_database(), tmp_path)
+    land(place.store, CHAINS["first"], trades(CHAINS["first"], 0, 10, FIRST))
+    load.run(place.settings, "trade", "upbit")
+    mark = b"INSERT INTO ops.load_mark (load_id, consumer) SELECT load_id, 'silver.trade' FROM ops.load_ledger"
+    place.connect("tidemark_dbt").execute(mark)
+    frame = scope(place.opened[0], "upbit", FIRST, FIRST + HOUR, FIRST + 2 * HOUR)
+    red = [Verdict("trade", FIRST, identity, "red", 10, 5) for identity in (3, 4)]
+    write(place.opened[0], frame, red, FIRST)
+    check(place)
+    assert row(place, 3, FIRST) == ("red", 10, 0)
+    assert row(place, 4, FIRST) == ("red", 0, 0)
     close(place)
 
 

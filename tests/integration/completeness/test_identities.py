@@ -106,7 +106,7 @@ def test_a_lost_tail_stays_red_when_its_frames_are_outside_the_window(place: Pla
     for start in (T0, T0 + HOUR):
         later = frame(place, start, 2)
         found = socket.check(connection, later, lambda _: True)
-        write(connection, later, settled(later, found), NOW)
+        write(connection, later, settled(later, found, {("system", 0)}), NOW)
         row = "SELECT format('%%s %%s=%%s', status, expected, actual) FROM ops.completeness WHERE hour_at = %s"
         assert place.value(row, T0 + HOUR) == f"red {alive + 5}={alive}"
         [red] = [v for v in found if v.status == "red"]
@@ -248,7 +248,7 @@ def test_a_sealed_hour_outlives_the_day_that_retention_dropped(place: Place) -> 
     write(place.opened[0], frame(place), [counted(place)], NOW)
     run(place, "DROP TABLE raw.trade_v1_20260413")
     assert counted(place).kept
-    write(place.opened[0], frame(place), settled(frame(place), [counted(place)]), NOW + HOUR)
+    write(place.opened[0], frame(place), settled(frame(place), [counted(place)], {("trade", 2)}), NOW + HOUR)
     assert place.value("SELECT status || actual FROM ops.completeness WHERE identity = 2") == "green10"
 
 
@@ -339,6 +339,14 @@ def test_before_silver_was_ever_built_hours_wait(place: Place) -> None:
     load(place)
     [verdict] = accounted(place).values()
     assert (verdict.status, verdict.detail["waiting_loads"]) == ("open", 1)
+
+
+def test_where_silver_had_taken_loads_and_its_table_is_gone_the_hour_is_red(silver: Place) -> None:
+    run(silver, "DROP TABLE silver.trade")
+    found = accounted(silver)
+    assert {h: (v.status, v.expected, v.actual) for h, v in found.items()} == {0: ("red", 5, 0), -1: ("red", 5, 0)}
+    [problem] = found[0].detail["problems"]
+    assert (problem["what"], problem["loads"]) == ("silver.trade is gone, and it had taken 1 loads", [1])
 
 
 def test_accounts_are_kept_when_retention_dropped_raw(silver: Place) -> None:
@@ -447,6 +455,15 @@ def test_before_gold_was_ever_built_hours_wait(gold: Place) -> None:
     assert found[0].detail == {"waiting_layers": ["4h"]}
 
 
+def test_without_silver_what_stood_is_open_and_what_was_red_stays_red(gold: Place) -> None:
+    run(gold, "UPDATE gold.ohlcv_1m SET trade_count = 0 WHERE bucket_at = %s", T0)
+    write(gold.opened[0], frame(gold), list(summed(gold).values()), NOW)
+    run(gold, "DROP TABLE silver.trade")
+    found = summed(gold)
+    assert {h: v.status for h, v in found.items()} == {0: "red", **dict.fromkeys(range(1, 9), "open")}
+    assert "no such table" in found[1].detail["waits_for"]
+
+
 # --- keeping ------------------------------------------------------------------------------------------------
 
 
@@ -465,11 +482,20 @@ def test_an_older_check_does_not_undo_a_newer_one_and_seals_come_and_go(place: P
     assert keep("green", NOW) == "redfalse"
 
 
-def test_a_red_hour_of_which_nothing_is_left_becomes_green_with_nothing(place: Place) -> None:
+def test_a_red_hour_of_which_nothing_is_left_becomes_green_with_nothing(gold: Place) -> None:
+    write(gold.opened[0], frame(gold), [Verdict("trade", T0 - HOUR, 4, "red", 0, 5)], NOW)
+    later = frame(gold)
+    found = arithmetic.check(gold.opened[0], later)
+    assert [v.hour_at for v in found] == [T0], "nothing is left of the hour before"
+    write(gold.opened[0], later, settled(later, found, {("trade", 4)}), NOW + HOUR)
+    row = "SELECT status || expected || actual FROM ops.completeness WHERE hour_at = %s"
+    assert gold.value(row, T0 - HOUR) == "green00"
+
+
+def test_what_could_not_be_looked_at_becomes_nothing(place: Place) -> None:
     write(place.opened[0], frame(place), [Verdict("trade", T0, 4, "red", 0, 5)], NOW)
     later = frame(place, T0 + HOUR)
-    write(place.opened[0], later, settled(later, []), NOW + HOUR)
-    assert place.value("SELECT status || expected || actual FROM ops.completeness") == "green00"
+    assert settled(later, [], {("trade", 3), ("ticker", 4)}) == []
 
 
 # --- gaps ---------------------------------------------------------------------------------------------------
