@@ -3,13 +3,16 @@
 Lives here: counting each side by load, so that a loss in one and a double in another can't cancel out, and naming the
 rows. Doesn't: deciding what is a duplicate (dbt).
 
+An hour with conflicts (the same natural key with other content, quarantined) is red too, however exact the sums: the
+exchange contradicted itself, and someone has to judge.
+
 Counted are the loads that the silver model has taken (its marks); while others wait, the hour is open.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -54,6 +57,13 @@ WHERE dataset = %(dataset)s AND hour_at >= %(first)s AND hour_at < %(last)s
     AND load_id IN (SELECT load_id FROM ops.load_ledger WHERE exchange = %(exchange)s AND dataset = %(dataset)s)
 GROUP BY 1, 2
 """
+# Of any hour: a conflict may come with a late fetch, long after the hour was green.
+_CONFLICTS: Final = """
+SELECT hour_at, count(*), (array_agg(DISTINCT natural_key ORDER BY natural_key))[:%(limit)s]
+FROM silver.quarantine
+WHERE dataset = %(dataset)s AND exchange = %(exchange)s AND reason = 'conflict'
+GROUP BY 1
+"""
 _NAMES: Final = """
 SELECT key FROM (
     SELECT concat_ws('/', {row_key}) AS key, 1 AS side FROM {raw}
@@ -84,8 +94,10 @@ class _Hour:
 
 
 def check(connection: Connection, frame: Scope, dataset: str) -> list[Verdict]:
-    """Verdicts of one dataset for the window's event hours, and for hours that were not green."""
-    hours = sorted(set(frame.hours()) | {h for d, h in frame.unsettled(IDENTITY) if d == dataset})
+    """Verdicts of one dataset for the window's event hours, for hours that were not green or have conflicts."""
+    conflicts = _conflicts(connection, frame, dataset)
+    unsettled = {h for d, h in frame.unsettled(IDENTITY) if d == dataset}
+    hours = sorted({*frame.hours(), *unsettled, *conflicts})
     if not hours:
         return []
     consumer = f"silver.{dataset}"
@@ -95,7 +107,26 @@ def check(connection: Connection, frame: Scope, dataset: str) -> list[Verdict]:
     parts = _parts(connection, frame, dataset, hours)
     raw = _raw(connection, dataset, loads)
     found = [_verdict(connection, frame, dataset, hour, loads[hour], raw, parts) for hour in hours]
-    return [verdict for verdict in found if verdict is not None]
+    return [_contradicted(verdict, conflicts.get(verdict.hour_at)) for verdict in found if verdict is not None]
+
+
+def _conflicts(connection: Connection, frame: Scope, dataset: str) -> dict[datetime, dict[str, Any]]:
+    """The hours in which the exchange said two things of one event: how many rows, and the first natural keys."""
+    values = {"dataset": dataset, "exchange": frame.exchange, "limit": NAMED}
+    what = "the exchange contradicted itself: the same id with other content"
+    rows = connection.execute(_CONFLICTS, values)
+    return {hour: {"what": what, "conflicts": n, "natural_keys": keys} for hour, n, keys in rows}
+
+
+def _contradicted(verdict: Verdict, conflict: dict[str, Any] | None) -> Verdict:
+    """``verdict``, red if the hour has a conflict; a sealed one doesn't outlive that."""
+    if conflict is None:
+        return verdict
+    # What a kept verdict says itself is only that raw is gone.
+    known = [] if verdict.kept else verdict.detail.get("problems", [])
+    count = 1 + (0 if verdict.kept else verdict.detail.get("problem_count", len(known)))
+    detail = {**verdict.detail, "problems": [conflict, *known], "problem_count": count}
+    return replace(verdict, status="red", detail=detail, kept=False)
 
 
 def _verdict(

@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.warehouse.landed import T0, chain, envelope, land, land_rest, trade, trades
 from tests.integration.warehouse.place import Place
-from tidemark.completeness import accounting, arithmetic, counts, gaps, socket
+from tidemark.completeness import accounting, arithmetic, counts, gaps, socket, summary
 from tidemark.completeness import chain as chains
 from tidemark.completeness.loads import landing
 from tidemark.completeness.verdicts import HOUR, Scope, Verdict, scope, settled, write
@@ -347,6 +347,50 @@ def test_where_silver_had_taken_loads_and_its_table_is_gone_the_hour_is_red(silv
     assert {h: (v.status, v.expected, v.actual) for h, v in found.items()} == {0: ("red", 5, 0), -1: ("red", 5, 0)}
     [problem] = found[0].detail["problems"]
     assert (problem["what"], problem["loads"]) == ("silver.trade is gone, and it had taken 1 loads", [1])
+
+
+def contradict(place: Place) -> None:
+    """Two rows that silver holds become conflicts: the sums stay exact."""
+    dbt = place.connect("tidemark_dbt")
+    dbt.execute(
+        """INSERT INTO silver.quarantine (exchange, dataset, hour_at, reason, natural_key, payload, source, load_id,
+            received_at, kafka_cluster, kafka_epoch, kafka_topic, kafka_partition, kafka_offset, item)
+        SELECT exchange, 'trade', date_trunc('hour', event_at), 'conflict', 'BTC-KRW/' || kafka_offset, '{}', source,
+            load_id, received_at, kafka_cluster, kafka_epoch, kafka_topic, kafka_partition, kafka_offset, item
+        FROM silver.trade WHERE kafka_offset IN (2, 3)"""
+    )
+    dbt.execute("DELETE FROM silver.trade WHERE kafka_offset IN (2, 3)")
+
+
+def test_a_conflict_is_red_though_the_sums_agree_and_the_line_says_why(silver: Place) -> None:
+    contradict(silver)
+    found = accounted(silver)
+    assert {h: (v.status, v.expected, v.actual) for h, v in found.items()} == {0: ("red", 5, 5), -1: ("green", 5, 5)}
+    [problem] = found[0].detail["problems"]
+    assert (problem["conflicts"], problem["natural_keys"]) == (2, ["BTC-KRW/2", "BTC-KRW/3"])
+    line = summary.problem(found[0])
+    assert line.startswith("RED   3 accounting  trade")
+    assert "the exchange contradicted itself" in line
+    assert "conflicts=2 natural_keys=['BTC-KRW/2', 'BTC-KRW/3']" in line
+
+
+def test_a_conflict_and_a_loss_are_both_named(silver: Place) -> None:
+    contradict(silver)
+    run(silver, "DELETE FROM silver.trade WHERE kafka_offset = 4")
+    verdict = accounted(silver)[0]
+    assert verdict.detail["problem_count"] == len(verdict.detail["problems"]) == 2
+    assert verdict.detail["problems"][1]["rows"] == ["test/0/raw.upbit.trade.v1/0/4/0"]
+
+
+def test_a_conflict_turns_an_old_and_sealed_hour_red(silver: Place) -> None:
+    now = frame(silver)
+    write(silver.opened[0], now, accounting.check(silver.opened[0], now, "trade"), NOW)
+    contradict(silver)
+    later = frame(silver, T0 + HOUR)
+    assert [(v.hour_at, v.status) for v in accounting.check(silver.opened[0], later, "trade")] == [(T0, "red")]
+    run(silver, "DROP TABLE raw.trade_v1_20260413")
+    [verdict] = accounting.check(silver.opened[0], frame(silver), "trade")
+    assert (verdict.status, verdict.kept, verdict.detail["problem_count"]) == ("red", False, 1)
 
 
 def test_accounts_are_kept_when_retention_dropped_raw(silver: Place) -> None:
