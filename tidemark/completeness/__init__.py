@@ -5,7 +5,7 @@ they share (``verdicts``, ``loads``), the broker's watermarks (``watermarks``), 
 (``gaps``), coverage for reports (``summary``), and ``check``, which puts them together. Doesn't: repairs.
 
 Verdicts stand in ``ops.completeness``, a row for each exchange, dataset, hour and identity; identities 0 to 2 by
-receive hour, 3 and 4 by event hour:
+receive hour, 3 and 4 by event hour (5, the witness, is a later one: nothing computes it yet):
 
 * **green**: what should be there is there, exactly. **red**: something is missing, doubled or different, and
   ``detail`` names it. **open**: nothing is proven wrong, but something that exists still waits (to land, to be
