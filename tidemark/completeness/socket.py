@@ -28,9 +28,10 @@ DATASET: Final = "system"
 _SUMS: Final = """
 SELECT f.connection_id, f.hour_at, sum(f.frame_count)::bigint, min(f.frame_min), max(f.frame_max), sum(f.frame_sum)
 FROM ops.frame_ledger AS f JOIN ops.load_ledger AS l USING (load_id)
-WHERE l.exchange = %(exchange)s AND (
-    f.connection_id IN (SELECT w.connection_id FROM ops.frame_ledger AS w WHERE w.hour_at = ANY(%(hours)s))
-    OR f.connection_id = ANY(%(closed)s)
+WHERE l.exchange = %(exchange)s AND f.connection_id IN (
+    SELECT w.connection_id FROM ops.frame_ledger AS w WHERE w.hour_at = ANY(%(hours)s)
+    UNION ALL
+    SELECT unnest(%(closed)s::text[])
 )
 GROUP BY 1, 2 ORDER BY 1, 2
 """
