@@ -135,7 +135,7 @@ CREATE TABLE ops.completeness (
     sealed_at  timestamptz,
     PRIMARY KEY (exchange, dataset, hour_at, identity)
 );
-COMMENT ON TABLE ops.completeness IS 'Identities 0 to 5 for each exchange, dataset and hour: 0 to 2 by receive hour, 3 to 5 by event hour. Red names the range in detail; open: the hour is not over, or something that was landed or loaded still waits to be taken.';
+COMMENT ON TABLE ops.completeness IS 'Identities for each exchange, dataset and hour: 0 to 2 by receive hour, 3 to 5 by event hour. Red names the range in detail; open: the hour is not over, or something that was landed or loaded still waits to be taken.';
 
 CREATE TABLE ops.report (
     report_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
