@@ -146,7 +146,7 @@ NUMERAL_EN: Final = re.compile(
 IDIOMS_EN: Final = re.compile(
     r"\bone (?:of|another|by one|side)\b|\b(?:no|any|every|some|the|this|that|each|another) one\b|\bone-sided\b|"
     r"\bat one point\b|\ball in one\b|\bat once\b|\bon one hand\b|다시 한 ?번|또 한 ?번|"
-    r"한번|한 번에|둘 다|둘 모두|(?<=중 )하나",
+    r"한번|한 번에|(?<=중 )하나",
     re.I,
 )
 #: Several, uncounted: no fact can prove it.
@@ -155,9 +155,29 @@ VAGUE: Final = re.compile(
     r"half a dozen|umpteen)\b|\d+\s?분의\s?\d+|"
     r"(?<![가-힣])수(?:십|백|천|만|억|조)(?:여?\s?(?:개|건|원|만|억|조|배|종))?|"
     r"(?<![가-힣])몇(?:십|백|천|만|억)|"
-    r"(?:이틀|사흘|나흘|닷새|엿새|이레|열흘|보름)(?![가-힣]{3})",
+    r"(?:이틀|사흘|나흘|닷새|엿새|이레|열흘|보름)(?![가-힣]{3})|"
+    r"\b(?:every|each|both|neither|couple|pairs? of|duo|trio|quartet|handful|majority|minority|several|many|few|"
+    r"everything|everyone|none of|nobody|entire(?:ly)?|across the board|unanimous(?:ly)?)\b|"
+    r"(?<!in )(?<!above )(?<!after )(?<!at )(?<!of )\ball\b|\bof all\b(?! (?:KRW )?turnover\b)|"
+    r"(?<!the )\bmost\b|\bthe most of\b|"
+    r"\b[a-z]+-?fold\b|\b\w*tupl(?:e|es|ed|ing)\b|"
+    r"\b(?:rank(?:ed|s)?|number|no\.)\s+[ivxlcdm]+\b|"
+    r"모든|모두(?! 가격)|전체|전부|대부분|대다수|과반|다수|소수의|절대다수|일제히|"
+    r"전\s?(?:종목|마켓|시장|시간)|각각|여러|양쪽|둘 다|둘 모두|"
+    r"(?<![가-힣])온통",
     re.I,
 )
+#: What our own lines say of themselves, no claim about the day.
+OWN_WORDS: Final = re.compile(r"every number checked|모든 숫자를 데이터 웨어하우스와 대조")
+#: Coins by name: no fact is about a name that is no code, so nothing may be said of them.
+COINS: Final = re.compile(
+    r"\b(?:bitcoins?|ether(?:eum)?|ripple|doge(?:coin)?|solana|cardano|tether|altcoins?)\b|"
+    r"비트코인|이더리움|리플|도지코인|솔라나|에이다|테더|알트코인",
+    re.I,
+)
+#: A word in capitals that is no name we know: another market's symbol, or a Roman numeral.
+CAPITALS: Final = re.compile(r"(?<![A-Za-z0-9])(?:[A-Z][A-Z0-9]+|[VXLCDM])(?![A-Za-z0-9])")
+CAPITALS_KNOWN: Final = frozenset({"KST", "UTC", "GMT", "KRW", "AM", "PM", "AI", "OHLCV"})
 RATIOS: Final = (
     (re.compile(r"\b(?:twice|doubl(?:e|es|ed|ing)|twofold)\b|갑절|곱절", re.I), Decimal(2)),
     (re.compile(r"\b(?:thrice|tripl(?:e|es|ed|ing)|threefold)\b", re.I), Decimal(3)),
@@ -195,7 +215,7 @@ ORDINAL_KO: Final = re.compile(
 )
 #: Words that look like "numeral + counter" and are not: 사건 (event), 조건 (condition), 이번 (this time) …
 FALSE_SINO: Final = re.compile(
-    r"사건|조건|구분|조회|만회|만일|오일|일일|이번|이건|이분|이일|이회|사회|구원|일원|십분|조개|이월|조사|사이|일시|공개|"
+    r"공백|사건|조건|구분|조회|만회|만일|오일|일일|이번|이건|이분|이일|이회|사회|구원|일원|십분|조개|이월|조사|사이|일시|공개|"
     r"만이|천이|백이|조이|이만|천일|사조|백조|이조|구조"
 )
 _SINO: Final = "일이삼사오육칠팔구십백천"
@@ -236,6 +256,64 @@ WEEKDAYS: Final = re.compile(
 )
 WEEKDAYS_EN: Final = re.findall(r"[a-z]+", "monday tuesday wednesday thursday friday saturday sunday")
 WEEKDAYS_KO: Final = "월화수목금토일"
+
+# --- measures -----------------------------------------------------------------------------------------------
+
+#: Words that say which figure a number is; the earlier pattern wins where two begin at the same place.
+MEASURES: Final = (
+    (re.compile(r"\b(?:from )?(?:low to high|high to low)\b|저가 대비 고가", re.I), "range"),
+    (re.compile(r"\b(?:ranges?|swings?|spreads?|volatility|volatile)\b|변동\s?(?:폭|성)|등락\s?폭", re.I), "range"),
+    (re.compile(r"\b(?:minutes?|recent mean|anomal(?:y|ies|ous))\b|분봉|직전 평균|이상 (?:징후|급)|1분", re.I), "move"),
+    (re.compile(r"\b(?:shares?|made up|makes up|account(?:ed|s|ing) for)\b|비중|점유", re.I), "share"),
+    (re.compile(r"\b(?:turnover|turned over|volumes?|traded value)\b|거래\s?(?:대금|액|량)", re.I), "turnover"),
+    (re.compile(r"\b(?:clos(?:e|es|ed|ing)(?! to\b)|ended|finished|settled)\b|종가|마감", re.I), "close"),
+    (re.compile(r"\b(?:open(?:s|ed|ing)?|began|started)\b|시가|출발|개장|시작", re.I), "open"),
+    (re.compile(r"\b(?:highs?|highest|peak(?:s|ed)?|maximum|topped)\b|고가|최고|고점", re.I), "high"),
+    (re.compile(r"\b(?:lows?|lowest|bottom(?:s|ed)?|trough|minimum)\b|저가|최저|저점", re.I), "low"),
+    (re.compile(r"\b(?:average|mean|vwap|median)\b|평균", re.I), "average"),
+    (re.compile(r"\b(?:changes?|returns?)\b|등락률|상승률|하락률|수익률", re.I), "change"),
+    (
+        re.compile(
+            r"\b(?:weeks?|weekly|months?|monthly|years?|yearly|annual(?:ly)?|(?:an|one|the past|the last) hour|"
+            r"hourly)\b|"
+            r"주간|월간|연간|지난주|지난달|전주|전월|전년|한 시간",
+            re.I,
+        ),
+        "period",
+    ),
+    (re.compile(r"\b(?:coverage|covered|verified)\b|커버리지|검증", re.I), "coverage"),
+)
+NOT_REPAIRED: Final = re.compile(r"\b(?:unrepaired|not repaired|open)\b|미복구|복구되지", re.I)
+UNCHANGED: Final = re.compile(r"\b(?:unchanged|flat)\b|보합|변동 없", re.I)
+FROM_OPEN: Final = re.compile(r"\bopening\b|시가", re.I)
+ANOMALY_KINDS: Final = re.compile(
+    r"\b(?P<price>price)\b|\b(?P<volume>volume)\b|(?P<ko_price>가격)|(?P<ko_volume>거래량)", re.I
+)
+#: One thing spoken of without its name; "they" are the markets.
+PRONOUN: Final = re.compile(
+    r"\b(?:it|its|that market|this market|the (?:pair|coin|token|leader))\b|해당|이 (?:마켓|종목)", re.I
+)
+#: Where a price began, not where it closed.
+FROM_BEFORE: Final = re.compile(r"\bfrom\s$", re.I)
+FROM_AFTER: Final = re.compile(r"\s?(?:에서|부터)")
+HOUR_STATES: Final = {
+    "red": re.compile(r"\b(?:broken|red|failed)\b|손상", re.I),
+    "unchecked": re.compile(r"\b(?:not (?:yet )?checked|unchecked)\b|미확인", re.I),
+    "provisional": re.compile(r"\bprovisional(?:ly)?\b|잠정", re.I),
+    "green": re.compile(r"\b(?:verified|coverage|covered)\b|검증|커버리지", re.I),
+}
+OUT_OF_BEFORE: Final = re.compile(r"\bof (?:the )?$", re.I)
+OUT_OF_AFTER: Final = re.compile(r"\s?(?:중|가운데)")
+#: Coverage said to be whole, in a sentence that states no share or hours of it.
+WHOLE: Final = re.compile(
+    r"(?<!not )(?<!n't )(?<!not yet )(?<!in)\b(?:verified|complete(?:d|ly)?|fully|full coverage|intact|uninterrupted|"
+    r"gapless|seamless(?:ly)?)\b|(?<!미)검증|완전|빠짐없|온전|끊김없|전 구간",
+    re.I,
+)
+#: Words that look like a direction and claim none: headings of rankings, the cause of a gap.
+NO_CLAIM: Final = re.compile(
+    r"gainers?|losers?|advancers?|decliners?|상승(?=률 상위)|하락(?=률 상위)|(?<=connection[ -])lost", re.I
+)
 
 # --- the alphabet -------------------------------------------------------------------------------------------
 

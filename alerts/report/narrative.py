@@ -44,7 +44,10 @@ Numbers:
 - Use only ids that are in the data. Don't compute, compare with other days, round or guess.
 - Say a direction only as the fact's direction says it.
 - Name the market, spelled as in the data, before its number, in the same sentence; one market's numbers before the next
-  market's.
+  market's. A sentence about the whole day or all KRW markets names no market.
+- Say which figure a number is, right before it: turnover, share, close, high, low, range. A change follows "rose" or
+  "fell", and stands before the market's other figures. No opening prices. No "it" in a sentence without its market.
+- No "every", "all", "both", "most" or other quantities without a slot. Write no name in capitals but those in the data.
 
 Say first what mattered most that day. If coverage is not complete, say so."""
 _LINKS: Final = re.compile(r"://|\bwww\.|<|>|\bhttps?\b", re.IGNORECASE)

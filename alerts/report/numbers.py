@@ -7,7 +7,9 @@ Lives here: the judgement. A number is proven by a fact when
 * the units agree: percent, won, an asset's amount, a count (of the noun beside it), a ratio, hours, minutes, sigma;
 * the direction agrees: a sign, or a word such as *rose* or *하락* in the same clause, against the fact's sign; a
   change that is negative must be said to be so; a market said to rise or fall without a number did so;
-* it is a fact of the market it stands with, where the sentence names markets;
+* it is a fact of the market it stands with; where none is named, of no market;
+* it is the figure that the words beside it say (share, close, high, range, turnover); nothing is an opening price;
+* "no gaps" means none known, repaired or not; coverage is called whole only where it is;
 * a rank belongs to a market of its sentence; dates, times and weekdays are those of the report.
 
 Doesn't live here: reading a text (``tokens``), writing a fact (``wording``).
@@ -19,6 +21,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta, timezone
+from typing import Final
 
 from alerts.report import lexicon as lex
 from alerts.report.facts import KST, Fact, FactSet
@@ -30,6 +33,23 @@ _CLAUSE_END = re.compile(
     r"(?<=[.!?。])\s+|[,;:()\n|·•—]|\s-\s|\b(?:and|but|while|whereas|as|then|before|after|versus|vs)\b|"
     r"(?<=[가-힣])(?:고|며|면서|지만|으나|는데|은데)(?=\s)|\s(?:및|반면|그리고|가운데|중)(?=[\s,])|(?<=\x00)(?:와|과)\s"
 )
+
+
+#: Which figures a number may be, by the measure that is said beside it and whether it is a percentage.
+_SAYS: Final = {
+    ("", "percent"): frozenset({"change"}),
+    ("", "amount"): frozenset({"close"}),
+    ("share", "percent"): frozenset({"share"}),
+    ("turnover", "percent"): frozenset({"share", "turnover.change"}),
+    ("turnover", "amount"): frozenset({"turnover"}),
+    ("close", "percent"): frozenset({"change"}),
+    ("close", "amount"): frozenset({"close"}),
+    ("high", "amount"): frozenset({"high"}),
+    ("low", "amount"): frozenset({"low"}),
+    ("range", "percent"): frozenset({"range"}),
+    ("change", "percent"): frozenset({"change"}),
+    ("coverage", "percent"): frozenset({"coverage"}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +86,7 @@ def check(text: str, facts: FactSet) -> Verdict:
     judge = _Judge(reading, facts)
     reasons = [(token, judge.objection(token)) for token in reading.tokens]
     refused = [Refusal(token.text, token.start, reason) for token, reason in reasons if reason]
-    return Verdict((*refused, *judge.directions()), len(reasons) - len(refused))
+    return Verdict((*refused, *judge.directions(), *judge.wholeness()), len(reasons) - len(refused))
 
 
 class _Judge:
@@ -95,16 +115,53 @@ class _Judge:
         return _nearest(token, found, reasons) if all(reasons) else ""
 
     def directions(self) -> Iterator[Refusal]:
-        """Directions said of a market without a number ("BTC-KRW fell") that its change contradicts."""
+        """Directions said without a number ("BTC-KRW fell", "turnover rose") that no change proves."""
         for pattern, direction in ((lex.UP, 1), (lex.DOWN, -1)):
             for match in pattern.finditer(self.reading.rest):
-                start, end = next((s, e) for s, e in self.clauses if s <= match.start() <= e)
-                if any(start <= t.start < end for t in self.reading.tokens if t.kind == "number"):
-                    continue  # judged with its number
-                named = [m for m in self.reading.mentions if start <= m.start < match.start()]
-                change = self.facts.changes.get(named[-1].market) if named else None
-                if change and change.moves != direction:
+                clause = _around(self.clauses, match.start())
+                if lex.NO_CLAIM.match(self.reading.rest, match.start()) or self._judged_with_number(clause):
+                    continue
+                change = self._change(match.start(), clause)
+                if change is None:
+                    yield Refusal(match[0], match.start(), "no fact is the change that this says")
+                elif change.moves != direction:
                     yield Refusal(match[0], match.start(), f"{change.id} goes the other way")
+
+    def wholeness(self) -> Iterator[Refusal]:
+        """Coverage called whole without its number, on a day that isn't wholly covered."""
+        if self.facts.value("coverage.share") == 100:
+            return
+        for match in lex.WHOLE.finditer(self.reading.rest):
+            start, end = _around(self.sentences, match.start())
+            stated = any(t.unit in ("hours", "percent") for t in self.reading.tokens if start <= t.start < end)
+            label = self.reading.rest.strip(" .") == match[0]  # a word by itself claims nothing
+            if not stated and not label:
+                yield Refusal(match[0], match.start(), "coverage.share is below 100")
+
+    def _judged_with_number(self, clause: tuple[int, int]) -> bool:
+        """Whether a number of the clause carries the direction: a change, a price, a count of markets."""
+        inside = [t for t in self.reading.tokens if clause[0] <= t.start < clause[1] and t.kind == "number"]
+        counts = [t for t in inside if t.unit in ("", "counted") and (not t.of or "markets" in t.of)]
+        return bool(counts) or any(t.unit in ("percent", "krw", "asset") for t in inside)
+
+    def _change(self, position: int, clause: tuple[int, int]) -> Fact | None:
+        """The change that a direction at ``position`` is about."""
+        start, end = clause
+        sentence = _around(self.sentences, position)
+        mentions = self.reading.mentions
+        near = [m for m in mentions if start <= m.start < position][-1:] or [
+            m for m in mentions if position <= m.start < end
+        ][:1]
+        measure = self._measure_in(start, position) or self._measure_in(position, end)
+        if not measure and not near:
+            measure = self._measure_in(sentence[0], position)
+        far = [m for m in mentions if sentence[0] <= m.start < position][-1:] or [
+            m for m in mentions if position <= m.start < sentence[1]
+        ][:1]
+        named = near or far
+        if named:
+            return self.facts.changes.get(named[0].market) if measure in ("", "close", "change") else None
+        return self.facts.get("krw.turnover.change") if measure == "turnover" else None
 
     # --- one number against one fact ------------------------------------------------------------------------
 
@@ -114,10 +171,118 @@ class _Judge:
             return "value"
         if token.bound and (abs(fact.value) - stated) * token.bound < 0:
             return f"{fact.id} is on the other side of that bound"
+        return self._ownership(token, fact) or self._figure(token, fact) or self._direction(token, fact)
+
+    def _ownership(self, token: Token, fact: Fact) -> str:
         owners = self._owners(token)
-        if fact.subject in self.facts.markets and owners is not None and fact.subject not in owners:
-            return f"{fact.id} is a fact about {fact.subject}, which it doesn't stand with"
-        return self._direction(token, fact)
+        if fact.subject in self.facts.markets:
+            return "" if fact.subject in owners else f"{fact.id} is a fact about {fact.subject}, not named beside it"
+        if owners and fact.id != "window.hours":
+            return f"{fact.id} is no fact about {', '.join(sorted(owners))}"
+        start, end = _around(self.clauses, token.start)
+        if not owners and lex.PRONOUN.search(self.reading.rest, start, end):
+            return "it stands with a pronoun, whose market isn't named in the sentence"
+        return ""
+
+    def _figure(self, token: Token, fact: Fact) -> str:
+        """Whether the words beside a number say the figure that ``fact`` is."""
+        if fact.unit == "count":
+            return self._counted(token, fact)
+        if fact.unit == "hours":
+            return self._hours(token, fact)
+        if fact.unit not in ("percent", "krw", "asset"):
+            return ""
+        said, own = self._measure(token), _measure_of(fact)
+        rest = self.reading.rest
+        if fact.unit != "percent" and (
+            lex.FROM_BEFORE.search(rest[: token.start]) or lex.FROM_AFTER.match(rest, token.end)
+        ):
+            return f"{fact.id} is no price that anything began from"
+        if said == "bare":
+            return ""
+        if own == "move" and self._at_a_minute(token, _around(self.sentences, token.start)):
+            return "" if said in ("", "move", "change", "close") else f"{fact.id} is no {said}"
+        if own in ("change", "close") and self._at_a_minute(token, _around(self.clauses, token.start)):
+            return f"{fact.id} is of the whole day"
+        allowed = _SAYS.get((said, "percent" if fact.unit == "percent" else "amount"), frozenset())
+        return "" if own in allowed else f"{fact.id} is no {said or 'change or close'}"
+
+    def _hours(self, token: Token, fact: Fact) -> str:
+        """Whether the words beside a number of hours say what became of them."""
+        sentence, clause = (
+            self.reading.rest[s:e] for s, e in (_around(x, token.start) for x in (self.sentences, self.clauses))
+        )
+        state = fact.id.rpartition(".")[2]
+        if fact.id == "window.hours" and lex.HOUR_STATES["green"].search(sentence):
+            before, after = self.reading.rest[: token.start], token.end
+            whole = lex.OUT_OF_BEFORE.search(before) or lex.OUT_OF_AFTER.match(self.reading.rest, after)
+            return "" if whole else "window.hours says nothing about coverage"
+        if not fact.id.startswith("coverage.hours."):
+            return ""
+        other = any(p.search(clause) for name, p in lex.HOUR_STATES.items() if name not in (state, "green"))
+        said = lex.HOUR_STATES[state].search(sentence)
+        return "" if said and not other else f"{fact.id} is no count of such hours"
+
+    def _at_a_minute(self, token: Token, span: tuple[int, int]) -> bool:
+        start, end = span
+        timed = any(t.kind == "time" and start <= t.start < end for t in self.reading.tokens)
+        return timed or "move" in {m for _, m in self._measures(start, end)}
+
+    def _counted(self, token: Token, fact: Fact) -> str:
+        """Whether the words beside a count say what this one counts."""
+        start, end = _around(self.clauses, token.start)
+        clause = self.reading.text[start:end]
+        repair = bool(lex.NOT_REPAIRED.search(clause))
+        needed = {"unchanged": lex.UNCHANGED, "from_open": lex.FROM_OPEN}.get(fact.id.rpartition(".")[2])
+        if needed and not needed.search(clause):
+            return f"{fact.id} is no count of that"
+        if fact.id in ("gap.open", "gap.count") and repair != (fact.id == "gap.open"):
+            return f"{fact.id} is no count of that: gaps known and gaps not repaired are two things"
+        if fact.id in ("anomaly.price.count", "anomaly.volume.count"):
+            kind = self._anomaly_kind(token, end)
+            none = token.value == 0 and not self.facts.value("anomaly.price.count")
+            whole = none and not self.facts.value("anomaly.volume.count")
+            return "" if kind in fact.id.split(".") or (not kind and whole) else f"{fact.id} counts others"
+        return ""
+
+    def _anomaly_kind(self, token: Token, end: int) -> str:
+        start, _ = _around(self.sentences, token.start)
+        after = lex.ANOMALY_KINDS.search(self.reading.text, token.start, end)
+        before = list(lex.ANOMALY_KINDS.finditer(self.reading.text, start, token.start))
+        clause, _ = _around(self.clauses, token.start)
+        found = before[-1] if before and (before[-1].start() >= clause or not after) else after
+        return (found.lastgroup or "").removeprefix("ko_") if found else ""
+
+    def _measure(self, token: Token) -> str:
+        """The figure that the words around a number say; empty when they say none, ``bare`` without any words.
+
+        The last such word before it in its clause since the number before, else the first after, else the last
+        before it in its sentence.
+        """
+        start, end = _around(self.clauses, token.start)
+        numbers = [t for t in self.reading.tokens if t.kind == "number"]
+        since = max((t.end for t in numbers if start <= t.end <= token.start), default=start)
+        until = min((t.start for t in numbers if token.end <= t.start < end), default=end)
+        sentence, _ = _around(self.sentences, token.start)
+        found = (
+            self._measure_in(since, token.start)
+            or next((m for _, m in self._measures(token.end, until)), "")
+            or self._measure_in(sentence, token.start)
+        )
+        around = self.reading.rest[sentence : token.start] + self.reading.rest[token.end : end]
+        return found or ("" if re.search(r"[A-Za-z가-힣]", around) else "bare")
+
+    def _measure_in(self, start: int, end: int) -> str:
+        """The last measure said in a stretch; empty for none."""
+        return next((m for _, m in reversed(self._measures(start, end))), "")
+
+    def _measures(self, start: int, end: int) -> list[tuple[int, str]]:
+        found: list[tuple[int, int, str]] = []
+        for pattern, measure in lex.MEASURES:
+            for match in pattern.finditer(self.reading.rest, start, end):
+                if not any(s < match.end() and match.start() < e for s, e, _ in found):
+                    found.append((match.start(), match.end(), measure))
+        return [(s, measure) for s, _, measure in sorted(found)]
 
     def _direction(self, token: Token, fact: Fact) -> str:
         word = self._direction_word(token)
@@ -129,6 +294,8 @@ class _Judge:
             return f"{fact.id} goes the other way" if wrong or (fact.moves == 0 and said) else ""
         if token.sign:
             return f"{fact.id} has no sign"
+        if fact.direction and not word:
+            return f"{fact.id} counts those of one direction, which isn't said"
         if not word or fact.unit in ("hours", "minutes", "sigma", "ratio"):
             return ""
         return self._direction_of_unsigned(word, fact)
@@ -144,7 +311,7 @@ class _Judge:
 
     def _direction_word(self, token: Token) -> int:
         """1, -1 or 0: the direction word nearest in the token's clause, with no other number in between."""
-        start, end = _around(self.clauses, token)
+        start, end = _around(self.clauses, token.start)
         before = max((t.end for t in self.reading.tokens if start <= t.end <= token.start), default=start)
         after = min((t.start for t in self.reading.tokens if token.end <= t.start < end), default=end)
         best = (10**6, 0)
@@ -154,26 +321,24 @@ class _Judge:
                 best = min(best, (distance, direction))
         return best[1]
 
-    def _owners(self, token: Token) -> set[str] | None:
-        """The markets a number may be about.
+    def _owners(self, token: Token) -> set[str]:
+        """The market a number is about; empty when none is named.
 
-        The last named before it in its sentence, and the first after it in its clause; else the last named before.
-        None: no market is named, so any fact may prove it.
+        The last named before it in its clause, else the first after it there, else the last before it in its sentence.
         """
         mentions = self.reading.mentions
-        start, end = _around(self.sentences, token)
-        before = [m for m in mentions if start <= m.start < token.start]
-        _, clause_end = _around(self.clauses, token)
-        after = [m for m in mentions if token.end <= m.start < min(clause_end, end)]
-        owners = {m.market for m in (*before[-1:], *after[:1])}
-        earlier = [m for m in mentions if m.start < start]
-        later = [m for m in mentions if token.end <= m.start < end]
-        return owners or _markets(earlier[-1:]) or _markets(later) or None
+        start, end = _around(self.clauses, token.start)
+        sentence, _ = _around(self.sentences, token.start)
+        return (
+            _markets([m for m in mentions if start <= m.start < token.start][-1:])
+            or _markets([m for m in mentions if token.end <= m.start < end][:1])
+            or _markets([m for m in mentions if sentence <= m.start < token.start][-1:])
+        )
 
     # --- other kinds ----------------------------------------------------------------------------------------
 
     def _rank(self, token: Token) -> str:
-        start, end = _around(self.sentences, token)
+        start, end = _around(self.sentences, token.start)
         named = _markets(m for m in self.reading.mentions if start <= m.start < end)
         ranks = {f.value for f in self.facts.facts if f.unit == "rank" and f.subject in named}
         return "" if token.value in ranks else "no market of this sentence has that rank"
@@ -193,13 +358,20 @@ class _Judge:
         hour, minute, utc = token.fields
         zone = timezone(timedelta(0)) if utc else KST
         moments = [f for f in self.facts.facts if f.unit == "time"]
-        owners = self._owners(token)
+        said = {(hour, minute), ((hour or 0) % 24, minute)}
         for fact in moments:
             when = fact.when.astimezone(zone)
-            mine = fact.subject not in self.facts.markets or owners is None or fact.subject in owners
-            if mine and (when.hour, when.minute) in {(hour, minute), ((hour or 0) % 24, minute)}:
+            if (when.hour, when.minute) in said and not self._ownership(token, fact):
                 return ""
         return "no fact happened at that time"
+
+
+def _measure_of(fact: Fact) -> str:
+    """The figure a fact is: the last word of its id, but a minute's move is no day's change."""
+    special = {"coverage.share": "coverage", "krw.turnover.change": "turnover.change"}
+    if fact.id.startswith("anomaly."):
+        return "move"
+    return special.get(fact.id) or fact.id.rpartition(".")[2]
 
 
 def _same_kind(token: Token, fact: Fact) -> bool:
@@ -242,5 +414,5 @@ def _inside_number(text: str, position: int) -> bool:
     )
 
 
-def _around(spans: list[tuple[int, int]], token: Token) -> tuple[int, int]:
-    return next(((s, e) for s, e in spans if s <= token.start <= e), (0, 0))
+def _around(spans: list[tuple[int, int]], position: int) -> tuple[int, int]:
+    return next(((s, e) for s, e in spans if s <= position <= e), (0, 0))

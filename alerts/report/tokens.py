@@ -117,6 +117,7 @@ class _Reader:
         self._digits()
         self._numerals()
         self._none()
+        self._capitals()
         order = sorted(self.tokens, key=lambda token: token.start)
         mentions = sorted(self.mentions, key=lambda mention: mention.start)
         return Reading(self.text, self.rest, tuple(order), tuple(mentions))
@@ -179,8 +180,11 @@ class _Reader:
     # --- words that must not be read as plain numerals ------------------------------------------------------
 
     def _words_first(self) -> None:
-        for match in self._matches(lex.IDIOMS_EN):
-            self._blank(match.start(), match.end())
+        for pattern in (lex.OWN_WORDS, lex.IDIOMS_EN):
+            for match in self._matches(pattern):
+                self._blank(match.start(), match.end())
+        for match in self._matches(lex.COINS):
+            self._refuse(match.start(), match.end(), "a market is named by its code, or nothing is proven of it")
         for match in self._matches(lex.VAGUE):
             self._refuse(match.start(), match.end(), "no fact can prove a number that is not given")
         for pattern, value in lex.RATIOS:
@@ -337,6 +341,12 @@ class _Reader:
                 nouns = [name for word in match["noun"].split() for p, name in lex.NOUNS if p.fullmatch(word)]
                 if nouns:
                     self._add("number", match.start(), match.start() + 1, unit="counted", of=frozenset(nouns[:1]))
+
+    def _capitals(self) -> None:
+        quotes = {market.split("-")[1] for market in self.markets}
+        for match in self._matches(lex.CAPITALS):
+            if match[0] not in lex.CAPITALS_KNOWN | quotes:
+                self._refuse(match.start(), match.end(), "no fact is about this name")
 
 
 def _prefix(text: str, start: int) -> re.Match[str]:

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from alerts.report.facts import Fact, FactSet
+from alerts.report.narrative import NarrativeError, accept
 from alerts.report.numbers import check
 from alerts.report.wording import Language, write
 from tests.unit.alerts.sample import DATE, START, a_day, fact
@@ -34,21 +35,23 @@ The largest move, ETH-KRW -4.25% at 14:35, was a fall.
 1INCH-KRW was ranked #1 among the gainers, BTC-KRW second.
 The day ran from midnight to midnight, 24h, a 24-hour window.
 The 13th of April was a Monday.
-Bitcoin closed at ₩95,000,000, up 3.21%.
+BTC-KRW closed at ₩95,000,000, up 3.21%.
+BTC-KRW ranged from a low of ₩47,500,000 to a high of ₩190,000,000.
+BTC-KRW의 비중은 41.24%, 고가는 190,000,000원이다.
 BTC-KRW made up 41.24% of turnover, so much for prose.
 No unrepaired gaps: 0 gaps are open.
 1INCH-KRW는 12.35% 상승해 512.5원에 마감했고, ETH-KRW는 7.5% 하락했다.
 거래대금은 1조 2,346억 원으로 전일보다 5.13% 감소했다.
 거래대금 1.23조원, 1조 2346억원, 일조 이천삼백억 원, 1조2천3백억 원
 스무 개 마켓 중 열두 개가 상승하고 일곱 개가 하락했다.
-이상 징후는 세 건이다. 이 시간 동안 조건은 같고 사건은 없다.
+가격 이상 징후는 세 건이다. 이 시간 동안 조건은 같고 사건은 없다.
 4월 13일 월요일, 2026년 4월 13일, 오후 2시 35분에 ETH-KRW 급락 4.25%.
 1INCH-KRW 거래량은 평소의 5.2배, 다섯 배였다.
 ９５,０００,０００원에 거래된 BTC-KRW, ＋3.21％
 체결 15만 1234건, 십오만 건
 23 of 24 hours were verified, 23 out of 24 hours.
 커버리지는 24시간 중 23시간, 95.83퍼센트이고 1시간이 손상되었다.
-ETH-KRW 공백은 한 건.
+공백은 한 건.
 BTC-KRW는 두 번째, 1INCH-KRW는 1위 상승.
 """
 
@@ -134,6 +137,65 @@ ETH-KRW는 강세를 보였다.
 No market rose.
 3/4 of markets
 a hundred markets
+BTC-KRW turned over ₩1.23T in 151,234 trades.
+BTC-KRW saw 151,234 trades.
+KRW turnover was ₩512.35B.
+The market as a whole rose 12.35%.
+Bitcoin closed at ₩95,000,000.
+BTC-KRW fell 7.5% against ETH-KRW.
+BTC-KRW, with +3.21% of all turnover
+BTC-KRW의 비중은 3.21%
+BTC-KRW opened at ₩95,000,000
+BTC-KRW 시가 95,000,000원
+BTC-KRW closed at ₩190,000,000.
+BTC-KRW 종가 190,000,000원
+BTC-KRW peaked at ₩95,000,000.
+BTC-KRW had a turnover of ₩95,000,000.
+BTC-KRW rose to ₩190,000,000.
+BTC-KRW's range was 41.24%.
+BTC-KRW turnover rose 3.21%.
+ETH-KRW fell 4.25% on the day.
+ETH-KRW fell 7.5% within a minute.
+BTC-KRW rose 3.21%, and its volume quintupled.
+The market fell 5.13%.
+BTC-KRW was down for 23 hours.
+ETH-KRW 공백은 한 건.
+이상 징후는 세 건이다.
+12 markets traded.
+Every hour of the day was verified, and there were no gaps.
+There were no gaps.
+공백은 없었다.
+The day was completely verified.
+Coverage is complete.
+검증이 완전하다.
+KRW turnover soared on the day before.
+거래대금이 급증했다. 거래대금이 증가했다.
+KRW turnover soared in 151,234 trades.
+BTC-KRW turnover soared.
+The market rose.
+ETH-KRW soared for 24 hours.
+Every market rose
+All markets fell
+Both markets rose
+Most markets fell
+A couple of markets
+모든 마켓이 하락했다
+시장 전체가 하락했다
+대부분의 마켓
+A trio of markets
+grew tenfold
+ranked XIV
+ranked xiv
+DOGE turned over ₩1.23T.
+BTC-KRW rose. Its turnover was ₩1.23T.
+24 of 24 hours verified
+Coverage ran the full 24 hours.
+23 hours were broken: coverage.
+ETH-KRW fell 7.5% in an hour.
+ETH-KRW fell 7.5% on the week.
+ETH-KRW 주간 7.5% 하락
+BTC-KRW rose from ₩95,000,000
+BTC-KRW 95,000,000원에서 상승
 """
 
 
@@ -151,6 +213,24 @@ def test_what_the_facts_say_passes(text: str) -> None:
 @pytest.mark.parametrize("text", lines(REFUSED))
 def test_what_the_facts_do_not_say_is_refused(text: str) -> None:
     assert not check(text, DAY).passed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "BTC-KRW turned over {{f:krw.turnover}} in {{f:krw.trades}} trades.",
+        "KRW turnover was {{f:krw.volume.1.turnover}}.",
+        "The market as a whole rose {{f:krw.gainer.1.change|abs}}.",
+        "BTC-KRW, with {{f:krw.volume.1.change}} of all turnover",
+        "BTC-KRW opened at {{f:krw.volume.1.close}} and its volume quintupled",
+        "Every hour of the day was verified, and there were no gaps.",
+        "KRW turnover soared on the day before.",
+    ],
+)
+def test_a_true_number_in_a_false_sentence_is_refused(text: str) -> None:
+    with pytest.raises(NarrativeError) as refused:
+        accept(text, DAY, "en")
+    assert refused.value.reason == "number"
 
 
 def test_a_refusal_names_the_token_and_the_nearest_fact() -> None:
@@ -232,7 +312,7 @@ def facts(draw: st.DrawFn) -> Fact:
 @example(fact("a.fact", "99995", "krw"), "ko")
 @example(fact("a.fact", "-0.001", "percent", signed=True), "en")
 def test_law_whatever_the_formatter_writes_is_proven(one: Fact, language: Language) -> None:
-    text = write(one, language)
+    text = f"{one.subject} {write(one, language)}".strip()
     verdict = check(text, only(one))
     assert verdict.passed, f"{text}: {verdict}"
     assert verdict.proven == 1
@@ -243,7 +323,7 @@ def test_law_any_changed_digit_is_refused(one: Fact, language: Language, data: s
     text = write(one, language)
     position = data.draw(st.sampled_from([i for i, char in enumerate(text) if char.isdigit()]))
     digit = data.draw(st.sampled_from([d for d in "0123456789" if d != text[position]]))
-    changed = text[:position] + digit + text[position + 1 :]
+    changed = f"{one.subject} {text[:position]}{digit}{text[position + 1 :]}".strip()
     assert not check(changed, only(one)).passed, changed
 
 
