@@ -11,8 +11,11 @@ A KST day is 15:00Z to 15:00Z, so hourly bars tile it. Definitions:
 * **turnover**: sum of price x size in the quote currency;
 * **move** of a price anomaly: the minute's return, or, where only that stood out, its close against the mean close of
   the five minutes before (the fact's ``of`` says which: ``return`` or ``mean``);
-* **verified hour**: accounting and arithmetic (identities 3 and 4) of its trades are green, or nothing traded and the
-  socket was heard (identity 0), and no identity of the hour, or of the hours in which its trades were received, is red.
+* **set aside**: frames of trades that no parser could read (dead letters), of loads received in the day or bringing
+  trades of it; and trades of the day that silver refused (quarantine);
+* **verified hour**: accounting and arithmetic (identities 3 and 4) of its trades are green, or nothing traded, no trade
+  was a dead letter in it and the socket was heard (identity 0); and no identity of the hour, or of the hours in which
+  its trades were received, is red.
   ``provisional``: one of those is still open. Time without a connection is a gap, and named beside.
 
 Markets quoted in KRW and all others are ranked apart. A market whose name holds other characters than capital letters
@@ -107,6 +110,7 @@ def collect(connection: Connection, report_date: date) -> FactSet:
     _price_anomalies(connection, book, report_date)
     _volume_anomalies(connection, book, report_date)
     _coverage(connection, book, report_date)
+    _set_aside(connection, book, report_date)
     _gaps(connection, book, report_date)
     return FactSet(report_date, tuple(book.facts), tuple(book.series))
 
@@ -292,6 +296,9 @@ _HOUR_STATES: Final = """
         select distinct ledger.exchange, bridge.hour_at, ledger.hour_at as received_at
         from ops.load_hour bridge join ops.load_ledger ledger using (load_id)
         where ledger.dataset = 'trade' and bridge.hour_at >= %(start)s and bridge.hour_at < %(end)s),
+    dead as (
+        select distinct exchange, hour_at from ops.load_ledger where dataset = 'trade' and dead > 0
+            and hour_at >= %(start)s and hour_at < %(end)s),
     judged as (
         select hours.hour_at, exchanges.exchange, c.identity, c.status
         from hours cross join exchanges
@@ -305,7 +312,9 @@ _HOUR_STATES: Final = """
         select hour_at, exchange,
                count(*) filter (where identity in (3, 4) and status = 'green') = 2
                or (count(*) filter (where identity in (3, 4)) = 0
-                   and count(*) filter (where identity = 0 and status = 'green') > 0) as proven,
+                   and count(*) filter (where identity = 0 and status = 'green') > 0
+                   and not exists (select from dead d
+                       where d.exchange = judged.exchange and d.hour_at = judged.hour_at)) as proven,
                coalesce(bool_or(status = 'red'), false) as red, coalesce(bool_or(status = 'open'), false) as open
         from judged group by hour_at, exchange)
     select case when bool_or(red) then 'red' when not bool_and(proven) then 'unchecked'
@@ -329,6 +338,23 @@ def _coverage(connection: Connection, book: _Book, report_date: date) -> None:
         if states.count(state):
             book.add(f"coverage.hours.{state}", states.count(state), "hours", mart)
     book.series.append(Series("coverage", mart, tuple(Decimal(_STATE_VALUES[s]) for s in states)))
+
+
+def _set_aside(connection: Connection, book: _Book, report_date: date) -> None:
+    """Trades of the day that are in no figure: dead letters and quarantined rows. A load counts once."""
+    (row,) = _query(
+        connection,
+        """select
+               (select coalesce(sum(dead), 0) from ops.load_ledger ledger where dataset = 'trade' and (
+                   (hour_at >= %(start)s and hour_at < %(end)s) or exists (
+                       select from ops.load_hour bridge where bridge.load_id = ledger.load_id
+                       and bridge.hour_at >= %(start)s and bridge.hour_at < %(end)s))) as dead,
+               (select count(*) from silver.quarantine where dataset = 'trade'
+                   and hour_at >= %(start)s and hour_at < %(end)s) as quarantined""",
+        report_date,
+    )
+    book.add("aside.dead", row["dead"], "count", "ops.load_ledger", of="frames")
+    book.add("aside.quarantined", row["quarantined"], "count", "silver.quarantine", of="rows")
 
 
 def _gaps(connection: Connection, book: _Book, report_date: date) -> None:

@@ -29,9 +29,10 @@ def phrase(facts: FactSet, language: Language, key: str, *, number: int = 0, mar
 
 
 def coverage_line(facts: FactSet, language: Language) -> str:
-    """What the report rests on, in one line: hours proven complete, and known gaps."""
+    """What the report rests on, in one line: hours proven complete, trades set aside, and known gaps."""
     keys = ["covered"]
     keys += [f"covered_{s}" for s in ("red", "unchecked", "provisional") if facts.get(f"coverage.hours.{s}")]
+    keys += [f"aside_{s}" for s in ("dead", "quarantined") if facts.value(f"aside.{s}")]
     keys.append("gaps" if facts.value("gap.count") else "gaps_none")
     return " ".join(phrase(facts, language, key) for key in keys)
 

@@ -39,7 +39,8 @@ class Fact:
     """One number the report may state.
 
     ``subject`` is the market (or stream) it is about; ``of`` what a count counts (``markets``, ``trades``,
-    ``anomalies``, ``gaps``), the asset of an amount, or ``price`` for a price (which is written in full).
+    ``anomalies``, ``gaps``, ``frames``, ``rows``), the asset of an amount, or ``price`` for a price
+    (which is written in full).
     ``signed`` values carry their direction; ``direction`` is that of an unsigned count (1: of the risen, -1: of the
     fallen).
     """

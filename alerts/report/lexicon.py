@@ -75,6 +75,10 @@ NOUNS: Final = (
     (re.compile(r"(?:anomal(?:y|ies)|alerts?|outliers?|spikes?|bursts?|jumps?|moves?)\b", re.I), "anomalies"),
     (re.compile(r"(?:gaps?|holes?|outages?|interruptions?)\b", re.I), "gaps"),
     (re.compile(r"hours?\b", re.I), "hours"),
+    (re.compile(r"(?:frames?|messages?|letters?)\b", re.I), "frames"),
+    (re.compile(r"rows?\b", re.I), "rows"),
+    (re.compile(r"프레임|메시지"), "frames"),
+    (re.compile(r"행(?![가-힣])"), "rows"),
     (re.compile(r"종목|마켓|시장|코인|토큰"), "markets"),
     (re.compile(r"체결|거래(?!대금|량|일)"), "trades"),
     (re.compile(r"이상|급변|급등락|경보"), "anomalies"),
@@ -304,6 +308,10 @@ HOUR_STATES: Final = {
 }
 OUT_OF_BEFORE: Final = re.compile(r"\bof (?:the )?$", re.I)
 OUT_OF_AFTER: Final = re.compile(r"\s?(?:중|가운데)")
+ASIDE: Final = {
+    "dead": re.compile(r"\b(?:unreadable|dead[- ]letters?|dead-lettered)\b|판독 불가|데드 레터", re.I),
+    "quarantined": re.compile(r"\b(?:refused|quarantined?)\b|격리", re.I),
+}
 #: Coverage said to be whole, in a sentence that states no share or hours of it.
 WHOLE: Final = re.compile(
     r"(?<!not )(?<!n't )(?<!not yet )(?<!in)\b(?:verified|complete(?:d|ly)?|fully|full coverage|intact|uninterrupted|"

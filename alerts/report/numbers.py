@@ -236,6 +236,10 @@ class _Judge:
         needed = {"unchanged": lex.UNCHANGED, "from_open": lex.FROM_OPEN}.get(fact.id.rpartition(".")[2])
         if needed and not needed.search(clause):
             return f"{fact.id} is no count of that"
+        if fact.id.startswith("aside."):
+            sentence = slice(*_around(self.sentences, token.start))
+            said = lex.ASIDE[fact.id.rpartition(".")[2]].search(self.reading.text[sentence])
+            return "" if said else f"{fact.id} is no count of that"
         if fact.id in ("gap.open", "gap.count") and repair != (fact.id == "gap.open"):
             return f"{fact.id} is no count of that: gaps known and gaps not repaired are two things"
         if fact.id in ("anomaly.price.count", "anomaly.volume.count"):

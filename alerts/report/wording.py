@@ -26,7 +26,7 @@ MONTHS: Final = (
 )  # fmt: skip
 _SCALES_EN: Final = ((10**12, "T"), (10**9, "B"), (10**6, "M"))
 _SCALES_KO: Final = ((10**12, "조"), (10**8, "억"), (10**4, "만"))
-_COUNTERS_KO: Final = {"markets": "개", "trades": "건", "anomalies": "건", "gaps": "건"}
+_COUNTERS_KO: Final = {"markets": "개", "trades": "건", "anomalies": "건", "gaps": "건", "frames": "건", "rows": "건"}
 
 
 class SlotError(Exception):

@@ -87,17 +87,26 @@ class Warehouse:
             for identity in range(5):
                 self.verdict(hour, identity, "green", "trade" if identity else "system")
 
-    def load_of(self, event_hour: int, receive_hour: int) -> None:
-        """The books of one load: trades of ``event_hour`` received in ``receive_hour``."""
+    def load_of(self, event_hour: int | None, receive_hour: int, *, dead: int = 0) -> None:
+        """The books of one load: trades of ``event_hour`` (None: not one) received in ``receive_hour``."""
         received = START + receive_hour * HOUR
         row = self.admin.execute(
             "insert into ops.load_ledger (path, kind, exchange, dataset, topic, cluster, epoch, partition, "
             "start_offset, end_offset, rows, parsed, dead, ignored, hour_at, byte_size, checksum, version) values "
-            "(%s, 'data', 'upbit', 'trade', 't', 'c', 0, 0, 0, 0, 1, 1, 0, 0, %s, 1, '', '') returning load_id",
-            (f"{event_hour}-{receive_hour}", received),
+            "(%s, 'data', 'upbit', 'trade', 't', 'c', 0, 0, 0, 0, 1, 1, %s, 0, %s, 1, '', '') returning load_id",
+            (f"{event_hour}-{receive_hour}", dead, received),
         ).fetchone()
         assert row is not None
-        self.admin.execute("insert into ops.load_hour values (%s, %s, 1)", (row[0], START + event_hour * HOUR))
+        if event_hour is not None:
+            self.admin.execute("insert into ops.load_hour values (%s, %s, 1)", (row[0], START + event_hour * HOUR))
+
+    def quarantine(self, event_hour: int, offset: int) -> None:
+        self.admin.execute(
+            "insert into silver.quarantine (exchange, dataset, hour_at, reason, payload, source, load_id, received_at, "
+            "kafka_cluster, kafka_epoch, kafka_topic, kafka_partition, kafka_offset, item) "
+            "values ('upbit', 'trade', %s, 'bad_price', '{}', 'ws', 1, now(), 'c', 0, 't', 0, %s, 0)",
+            (START + event_hour * HOUR, offset),
+        )
 
     def gap(self, minute: int, minutes: float, stream: str = "trade", *, repaired: bool = False) -> None:
         start = START + timedelta(minutes=minute)

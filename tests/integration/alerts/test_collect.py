@@ -134,6 +134,31 @@ def test_an_hour_in_which_nothing_traded_is_covered_by_the_socket(warehouse: War
     assert coverage_complete(loader, DATE)
 
 
+def test_an_hour_whose_trades_were_all_dead_letters_is_not_verified(warehouse: Warehouse, loader: Connection) -> None:
+    """The socket was heard and every frame of trades was unreadable: nothing traded, as far as silver knows."""
+    warehouse.all_green()
+    warehouse.admin.execute(
+        "delete from ops.completeness where dataset = 'trade' and identity >= 3 and hour_at = %s", (f"{DATE} 00:00+09",)
+    )
+    assert coverage_complete(loader, DATE)
+    warehouse.load_of(None, 0, dead=7)
+    assert not coverage_complete(loader, DATE)
+    facts = collect(loader, DATE)
+    assert facts.value("coverage.hours.unchecked") == 1
+    assert facts.value("aside.dead") == 7
+
+
+def test_what_was_set_aside_is_counted_for_the_day_alone(warehouse: Warehouse, loader: Connection) -> None:
+    warehouse.load_of(5, 5, dead=2)
+    warehouse.load_of(6, 5, dead=3)
+    warehouse.load_of(7, 100, dead=4)
+    warehouse.load_of(30, 30, dead=50)
+    for offset, hour in enumerate((-1, 0, 23, 24)):
+        warehouse.quarantine(hour, offset)
+    facts = collect(loader, DATE)
+    assert (facts.value("aside.dead"), facts.value("aside.quarantined")) == (9, 2)
+
+
 def test_a_hole_in_the_hour_of_receipt_shows_in_the_hour_of_the_event(warehouse: Warehouse, loader: Connection) -> None:
     """A past day replayed today: its trades were received in other hours than they happened."""
     for hour in range(24):

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.report import catalogue, deterministic, narrative
-from alerts.report.blocks import Section, origin_line
+from alerts.report.blocks import Section, origin_line, plain_text
 from alerts.report.facts import Fact, FactError, FactSet
 from alerts.report.narrative import NarrativeError, accept
 from alerts.report.numbers import check
+from alerts.report.page import render_page
 from alerts.report.wording import SLOT, Language, SlotError, fill, write
 from tests.unit.alerts.sample import DATE, START, a_day, a_quiet_day, fact
 
@@ -112,7 +113,15 @@ def test_both_languages_hold_the_same_entries_with_the_same_slots() -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])
-@pytest.mark.parametrize("facts", [DAY, a_quiet_day(), a_day(fact("krw.from_open", 2, "count", of="markets"))])
+@pytest.mark.parametrize(
+    "facts",
+    [
+        DAY,
+        a_quiet_day(),
+        a_day(fact("krw.from_open", 2, "count", of="markets")),
+        a_day(fact("aside.dead", 41, "count", of="frames"), fact("aside.quarantined", 1, "count", of="rows")),
+    ],
+)
 def test_our_own_text_passes_the_gate(facts: FactSet, language: Language) -> None:
     lines = [deterministic.narrate(facts, language), deterministic.coverage_line(facts, language)]
     lines += deterministic.gap_lines(facts, language)
@@ -120,6 +129,17 @@ def test_our_own_text_passes_the_gate(facts: FactSet, language: Language) -> Non
         verdict = check(line, facts)
         assert verdict.passed, f"{line}\n{verdict}"
         assert verdict.proven
+
+
+def test_what_was_set_aside_is_said_where_there_is_any() -> None:
+    facts = a_day(fact("aside.dead", 41, "count", of="frames"), fact("aside.quarantined", 0, "count", of="rows"))
+    assert "Set aside, unreadable: 41 trade frames." in deterministic.coverage_line(facts, "en")
+    assert "제외된 체결 프레임(판독 불가): 41건." in deterministic.coverage_line(facts, "ko")
+    assert "refused" not in deterministic.coverage_line(facts, "en")
+    assert "41 trade frames" in plain_text(facts, [Section("en", "", "deterministic", "no_key")])
+    assert "41 trade frames" in render_page(facts, [Section("en", "", "deterministic", "no_key")])
+    assert not check("41 trades were made.", facts).passed
+    assert not check("41 frames were heard.", facts).passed
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])
