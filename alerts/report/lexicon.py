@@ -168,7 +168,8 @@ VAGUE: Final = re.compile(
     r"\b(?:rank(?:ed|s)?|number|no\.)\s+[ivxlcdm]+\b|"
     r"모든|모두(?! 가격)|전체|전부|대부분|대다수|과반|다수|소수의|절대다수|일제히|"
     r"전\s?(?:종목|마켓|시장|시간)|각각|여러|양쪽|둘 다|둘 모두|"
-    r"(?<![가-힣])온통",
+    r"(?<![가-힣])온통|"
+    r"\bthan (?=\x00|any\b|other|its\b|the (?:market|rest))|(?<=\x00)보다|\bout(?:perform|pac)\w*",
     re.I,
 )
 #: What our own lines say of themselves, no claim about the day.
@@ -315,7 +316,7 @@ ASIDE: Final = {
 #: Coverage said to be whole, in a sentence that states no share or hours of it.
 WHOLE: Final = re.compile(
     r"(?<!not )(?<!n't )(?<!not yet )(?<!in)\b(?:verified|complete(?:d|ly)?|fully|full coverage|intact|uninterrupted|"
-    r"gapless|seamless(?:ly)?)\b|(?<!미)검증|완전|빠짐없|온전|끊김없|전 구간",
+    r"gapless|seamless(?:ly)?|perfect(?:ly)?|flawless(?:ly)?|nothing)\b|(?<!미)검증|완전|빠짐없|온전|끊김없|전 구간",
     re.I,
 )
 #: Words that look like a direction and claim none: headings of rankings, the cause of a gap.

@@ -187,6 +187,13 @@ grew tenfold
 ranked XIV
 ranked xiv
 DOGE turned over ₩1.23T.
+1INCH-KRW traded 5.2x more than ETH-KRW
+1INCH-KRW 거래량은 ETH-KRW보다 5.2배
+Coverage was perfect.
+Nothing was missed.
+BTC-KRW closed at its high of ₩95,000,000.
+시장은 상승 마감했다
+데이터 공백 없이 수집되었다.
 BTC-KRW rose. Its turnover was ₩1.23T.
 24 of 24 hours verified
 Coverage ran the full 24 hours.
