@@ -103,6 +103,9 @@ class ProducerSettings(Role):
     worker: str = "producer-1"
     #: Bytes in librdkafka's queue at which the socket is no longer read.
     max_buffer_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
+    #: What the kernel may hold of one unread socket. Left to itself it grows to tens of MB, which the exchange
+    #: believes delivered. The kernel doubles it, and caps it at net.core.rmem_max.
+    receive_buffer_bytes: int = Field(default=1024 * 1024, ge=64 * 1024)
     reconnect_min_s: float = Field(default=0.5, gt=0)
     reconnect_max_s: float = Field(default=30.0, gt=0)
     ping_interval_s: float = Field(default=20.0, gt=0)

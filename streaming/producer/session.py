@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -117,7 +118,10 @@ class Session:
         if not attempt.done():
             attempt.cancel()
         try:
-            await attempt
+            transport, _ = await attempt
+            # Else the kernel's own tuning lets tens of MB pile up behind a pause.
+            plug = transport.underlying_transport.get_extra_info("socket")
+            plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.producer.receive_buffer_bytes)
         except (OSError, WSError, asyncio.CancelledError) as error:
             self.desk.counts.failed_connects += 1
             log.warning("cannot connect", url=url, error=f"{type(error).__name__}: {error}"[:300])

@@ -99,7 +99,8 @@ def test_a_broker_that_is_down_fills_no_memory_and_loses_nothing(
                 await asyncio.sleep(2)
                 grown = process.memory() - before
                 assert len(sent) - stuck < 50, "the socket is not read any more"
-                assert stuck < total
+                # 4 MiB of ours, and what two kernels may hold of one connection (2 here, 4 there)
+                assert stuck * 8_300 < 16 * MIB, "more was taken than the buffers may hold"
                 await asyncio.to_thread(kafka.start)
                 await asyncio.wait_for(all_read.wait(), 90)
                 process.popen.send_signal(signal.SIGTERM)
