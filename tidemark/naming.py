@@ -8,6 +8,7 @@ does work.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -15,7 +16,7 @@ from typing import Final
 VERSION: Final = 1
 
 #: Datasets that come over the socket, each with a topic and a raw table.
-STREAM_DATASETS: Final = ("trade", "ticker", "orderbook", "candle", "system")
+STREAM_DATASETS: Final = ("trade", "ticker", "orderbook", "depth", "candle", "system")
 #: Datasets that only REST serves: a raw table, and no topic anyone produces to.
 REST_DATASETS: Final = ("market",)
 DATASETS: Final = STREAM_DATASETS + REST_DATASETS
@@ -29,6 +30,8 @@ LANDING: Final = "landing"
 COMPACTED: Final = "raw"
 REST_CLUSTER: Final = "rest"
 SINK_GROUP: Final = "tidemark.sink"
+#: What producers are told to take, exchange by exchange, while they run; the key is the exchange.
+SUBSCRIPTIONS: Final = "control.subscriptions.v1"
 
 _DAY_MS: Final = 24 * 60 * 60 * 1000
 _TOPIC = re.compile(r"raw\.(?P<exchange>[a-z0-9]+)\.(?P<dataset>[a-z]+)\.v(?P<version>[0-9]+)")
@@ -46,12 +49,14 @@ class Topic:
     retention_ms: int
     max_message_bytes: int = 1_048_576
 
+    compacted: bool = False
+
     def config(self) -> dict[str, str]:
         """Topic-level settings for the broker's admin API."""
         return {
             "retention.ms": str(self.retention_ms),
             "max.message.bytes": str(self.max_message_bytes),
-            "cleanup.policy": "delete",
+            "cleanup.policy": "compact" if self.compacted else "delete",
         }
 
 
@@ -80,6 +85,22 @@ def raw_topic(exchange: str, dataset: str) -> str:
     return f"raw.{exchange}.{dataset}.v{VERSION}"
 
 
+def control_topics() -> tuple[Topic, ...]:
+    """The topics that tell workers what to do."""
+    return (Topic(SUBSCRIPTIONS, 1, -1, compacted=True),)
+
+
+def replay_topic(run: str, topic: str) -> str:
+    """Where the records of ``topic`` go when a day is played again: never a production topic.
+
+    Raises:
+        ValueError: ``run`` is not made of 1 to 40 lower-case letters, digits and dashes.
+    """
+    if not re.fullmatch(r"[a-z0-9-]{1,40}", run):
+        raise ValueError(f"run {run!r}: a name of 1 to 40 lower-case letters, digits and dashes")
+    return f"replay.{run}.{topic}"
+
+
 def dead_letter_topic(topic: str) -> str:
     """Where the records of ``topic`` go that cannot be parsed."""
     return f"{topic}.dlq"
@@ -97,10 +118,10 @@ def parse_raw_topic(topic: str) -> TopicName:
     return TopicName(match["exchange"], match["dataset"], int(match["version"]))
 
 
-def topics(exchange: str) -> tuple[Topic, ...]:
-    """Every topic of one exchange, dead letters included, as ``tidemark migrate`` creates them."""
-    partitions = {"trade": 4, "ticker": 4, "orderbook": 4, "candle": 2, "system": 1}
-    raw = [Topic(raw_topic(exchange, d), partitions[d], 7 * _DAY_MS) for d in STREAM_DATASETS]
+def topics(exchange: str, datasets: Iterable[str]) -> tuple[Topic, ...]:
+    """Every topic of an exchange that carries these datasets, dead letters included."""
+    partitions = {"trade": 4, "ticker": 4, "orderbook": 4, "depth": 2, "candle": 2, "system": 1}
+    raw = [Topic(raw_topic(exchange, d), partitions[d], 7 * _DAY_MS) for d in datasets]
     dead = [Topic(dead_letter_topic(t.name), 1, 30 * _DAY_MS) for t in raw]
     return (*raw, *dead)
 

@@ -54,8 +54,17 @@ class ExchangeSettings(Role):
     datasets: tuple[str, ...] = ("ticker", "trade", "orderbook", "candle")
     #: The exchange's own codes; empty: every market it lists.
     codes: tuple[str, ...] = ()
+    #: Codes that share a connection.
+    codes_per_connection: int = Field(default=200, ge=1)
     frame_format: Literal["DEFAULT", "SIMPLE", "JSON_LIST", "SIMPLE_LIST"] = "SIMPLE"
     candle_intervals: tuple[str, ...] = ("1m",)
+
+
+class PlatformSettings(Role):
+    """What all roles share."""
+
+    #: The exchanges that are carried.
+    exchanges: tuple[Literal["upbit", "okx", "binance"], ...] = ("upbit",)
 
 
 class KafkaSettings(Role):
@@ -187,6 +196,20 @@ class Settings(BaseSettings):
     )
 
     upbit: ExchangeSettings = ExchangeSettings(ws_url="wss://api.upbit.com", rest_url="https://api.upbit.com")
+    okx: ExchangeSettings = ExchangeSettings(
+        ws_url="wss://ws.okx.com:8443",
+        rest_url="https://www.okx.com",
+        datasets=("trade", "ticker", "candle"),
+        codes=("BTC-USDT-SWAP", "ETH-USDT-SWAP", "XRP-USDT-SWAP", "SOL-USDT-SWAP", "DOGE-USDT-SWAP"),
+        candle_intervals=("1m", "5m", "15m", "1h", "4h", "1d"),
+    )
+    binance: ExchangeSettings = ExchangeSettings(
+        ws_url="wss://fstream.binance.com",
+        rest_url="https://fapi.binance.com",
+        datasets=("trade", "depth", "candle"),
+        codes=("BTCUSDT", "ETHUSDT", "XRPUSDT", "SOLUSDT", "DOGEUSDT"),
+    )
+    platform: PlatformSettings = PlatformSettings()
     kafka: KafkaSettings = KafkaSettings()
     lake: LakeSettings = LakeSettings()
     warehouse: WarehouseSettings = WarehouseSettings()
@@ -200,8 +223,8 @@ class Settings(BaseSettings):
 
     @cached_property
     def exchanges(self) -> dict[str, ExchangeSettings]:
-        """Settings of every exchange by name."""
-        return {"upbit": self.upbit}
+        """Settings of every exchange that is carried, by name."""
+        return {name: getattr(self, name) for name in self.platform.exchanges}
 
 
 def load() -> Settings:

@@ -22,6 +22,8 @@
             'best_bid_price': 'decimal',
             'best_bid_size': 'decimal',
             'stream_type': 'text',
+            'first_trade_id': 'integer',
+            'last_trade_id': 'integer',
             'extra': 'json',
         },
         'ticker': {
@@ -59,6 +61,13 @@
             'delisting_date': 'text',
             'market_warning': 'text',
             'stream_type': 'text',
+            'best_ask_price': 'decimal',
+            'best_ask_size': 'decimal',
+            'best_bid_price': 'decimal',
+            'best_bid_size': 'decimal',
+            'open_price_24h': 'decimal',
+            'high_price_24h': 'decimal',
+            'low_price_24h': 'decimal',
             'extra': 'json',
         },
         'orderbook': {
@@ -74,6 +83,23 @@
             'bid_sizes': 'decimals',
             'level': 'decimal',
             'stream_type': 'text',
+            'update_id': 'integer',
+            'extra': 'json',
+        },
+        'depth': {
+            'exchange': 'text',
+            'market': 'text',
+            'code': 'text',
+            'event_at': 'timestamp',
+            'kind': 'text',
+            'first_update_id': 'integer',
+            'last_update_id': 'integer',
+            'prev_update_id': 'integer',
+            'ask_prices': 'decimals',
+            'ask_sizes': 'decimals',
+            'bid_prices': 'decimals',
+            'bid_sizes': 'decimals',
+            'checksum': 'integer',
             'extra': 'json',
         },
         'candle': {
@@ -94,6 +120,12 @@
             'signed_change_price': 'decimal',
             'signed_change_rate': 'decimal',
             'stream_type': 'text',
+            'trade_count': 'integer',
+            'buy_volume_base': 'decimal',
+            'buy_volume_quote': 'decimal',
+            'volume_contracts': 'decimal',
+            'first_trade_id': 'integer',
+            'last_trade_id': 'integer',
             'extra': 'json',
         },
         'market': {
@@ -105,6 +137,10 @@
             'english_name': 'text',
             'warning': 'boolean',
             'cautions': 'json',
+            'instrument': 'text',
+            'state': 'text',
+            'contract_size': 'decimal',
+            'tick_size': 'decimal',
             'extra': 'json',
         },
     } -%}
@@ -179,13 +215,27 @@
         when bid_prices is null then 'missing_bid_prices'
         when bid_sizes is null then 'missing_bid_sizes'
     end
+    {%- elif dataset == 'depth' -%}
+    case
+        when exchange is null then 'missing_exchange'
+        when market is null then 'missing_market'
+        when code is null then 'missing_code'
+        when event_at is null then 'missing_event_at'
+        when kind is null then 'missing_kind'
+        when kind not in ('snapshot', 'update') then 'bad_kind'
+        when last_update_id is null then 'missing_last_update_id'
+        when ask_prices is null then 'missing_ask_prices'
+        when ask_sizes is null then 'missing_ask_sizes'
+        when bid_prices is null then 'missing_bid_prices'
+        when bid_sizes is null then 'missing_bid_sizes'
+    end
     {%- elif dataset == 'candle' -%}
     case
         when exchange is null then 'missing_exchange'
         when market is null then 'missing_market'
         when code is null then 'missing_code'
         when interval is null then 'missing_interval'
-        when interval not in ('1s', '1m', '3m', '5m', '10m', '15m', '30m', '1h', '4h', '1d', '1w', '1mo') then 'bad_interval'
+        when interval not in ('1s', '1m', '3m', '5m', '10m', '15m', '30m', '1h', '2h', '4h', '6h', '8h', '12h', '1d', '2d', '3d', '5d', '1w', '1mo', '3mo') then 'bad_interval'
         when event_at is null then 'missing_event_at'
         when open is null then 'missing_open'
         when not open > 0 then 'bad_open'

@@ -20,6 +20,7 @@ from streaming.consumer.dead_letters import KafkaDeadLetters, UndeliveredError
 from streaming.consumer.log import KafkaLog, LogUnavailableError
 from streaming.consumer.writer import PartitionWriter, Surroundings, Taken, Totals
 from tidemark import naming
+from tidemark.exchanges import registry
 from tidemark.lake.chain import Chain, FooterCache, cluster_name
 from tidemark.lake.store import StoreUnavailableError, open_store
 from tidemark.settings import Settings
@@ -300,7 +301,7 @@ class Sink:
 
 
 def _all_topics(settings: Settings) -> list[str]:
-    return [naming.raw_topic(name, d) for name in settings.exchanges for d in naming.STREAM_DATASETS]
+    return [naming.raw_topic(name, d) for name in settings.exchanges for d in registry.get(name).datasets]
 
 
 def _consumer_config(settings: Settings) -> dict[str, Any]:

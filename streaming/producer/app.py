@@ -30,8 +30,6 @@ from tidemark.transport import TransportError
 
 log = structlog.get_logger()
 
-#: Codes on one connection: all datasets of so many markets stay far below what one socket was seen to carry.
-CODES_PER_CONNECTION: Final = 200
 HEARTBEAT_S: Final = 10.0
 _BROKER_TIMEOUT_S: Final = 5.0
 
@@ -48,7 +46,6 @@ class Setup:
     kafka: KafkaSettings
     producer: ProducerSettings
     sink_group: str
-    codes_per_connection: int = CODES_PER_CONNECTION
     heartbeat_s: float = HEARTBEAT_S
 
 
@@ -126,7 +123,7 @@ class Worker:
             codes = await markets.codes(exchange, settings, self._backoff(), self._stop)
             if self._stop.is_set():
                 return []
-            plans = exchange.connections(settings, codes, setup.codes_per_connection)
+            plans = exchange.connections(settings, codes, settings.codes_per_connection)
             log.info("planned", exchange=name, codes=len(codes), connections=len(plans))
             turnstile = Turnstile(exchange.connects_per_second)
             sessions += [
@@ -186,7 +183,7 @@ class Worker:
 
     def _topics(self) -> list[str]:
         names = self._setup.exchanges
-        return [naming.raw_topic(name, dataset) for name in names for dataset in naming.STREAM_DATASETS]
+        return [naming.raw_topic(name, dataset) for name in names for dataset in registry.get(name).datasets]
 
     def _backoff(self) -> Backoff:
         return Backoff(self._setup.producer.reconnect_min_s, self._setup.producer.reconnect_max_s)

@@ -7,18 +7,19 @@ from datetime import UTC, datetime
 import pytest
 
 from tidemark import naming
+from tidemark.exchanges import registry
 
 
 def test_topics_of_an_exchange() -> None:
-    names = [t.name for t in naming.topics("upbit")]
+    names = [t.name for t in naming.topics("upbit", registry.get("upbit").datasets)]
     assert names[0] == "raw.upbit.trade.v1"
     assert "raw.upbit.trade.v1.dlq" in names
-    assert len(names) == len(set(names)) == 2 * len(naming.STREAM_DATASETS)
+    assert len(names) == len(set(names)) == 2 * len(registry.get("upbit").datasets)
 
 
 def test_records_are_kept_for_a_week_at_least() -> None:
     week = 7 * 24 * 3600 * 1000
-    assert all(t.retention_ms >= week for t in naming.topics("upbit"))
+    assert all(t.retention_ms >= week for t in naming.topics("upbit", registry.get("upbit").datasets))
 
 
 def test_a_topic_name_is_read_back() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tidemark.contracts import fields as f
-from tidemark.contracts.fields import Contract, Field, Kind
+from tidemark.contracts.fields import Contract, Field, Kind, decimal
 
 MARKET: Final = Contract(
     dataset="market",
@@ -21,6 +21,10 @@ MARKET: Final = Contract(
         Field("english_name", Kind.TEXT, "Name of the coin in English."),
         Field("warning", Kind.BOOLEAN, "Whether the exchange has put the market under warning."),
         Field("cautions", Kind.JSON, "Which cautions are on, by the exchange's own names."),
+        Field("instrument", Kind.TEXT, "What is traded; null: spot.", choices=("spot", "swap", "future", "option")),
+        Field("state", Kind.TEXT, "State of trading by the exchange's own word; null where it doesn't say."),
+        decimal("contract_size", "Coins in one contract; null where sizes are in coins.", "base"),
+        decimal("tick_size", "Smallest step of the price; null where the exchange doesn't say.", "quote"),
         f.EXTRA,
     ),
 )

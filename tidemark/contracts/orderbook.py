@@ -30,6 +30,7 @@ ORDERBOOK: Final = Contract(
         _side("bid_sizes", "Sizes of the bids, in the order of bid_prices.", "base"),
         decimal("level", "Price step that levels are grouped by; 0: not grouped.", "quote"),
         f.STREAM_TYPE,
+        Field("update_id", Kind.INTEGER, "Number of the last change in the book; null where the exchange has none."),
         f.EXTRA,
     ),
 )

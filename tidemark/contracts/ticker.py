@@ -51,6 +51,13 @@ TICKER: Final = Contract(
         Field("delisting_date", Kind.TEXT, "Day of delisting; null while none is announced."),
         Field("market_warning", Kind.TEXT, "NONE or CAUTION (the exchange deprecated it)."),
         f.STREAM_TYPE,
+        decimal("best_ask_price", "Lowest ask; null where the exchange doesn't say.", "quote"),
+        decimal("best_ask_size", "Size at the lowest ask.", "base"),
+        decimal("best_bid_price", "Highest bid; null where the exchange doesn't say.", "quote"),
+        decimal("best_bid_size", "Size at the highest bid.", "base"),
+        decimal("open_price_24h", "Price 24 hours ago; null where the exchange doesn't say.", "quote"),
+        decimal("high_price_24h", "Highest price of the last 24 hours.", "quote"),
+        decimal("low_price_24h", "Lowest price of the last 24 hours.", "quote"),
         f.EXTRA,
     ),
 )

@@ -10,7 +10,7 @@ from tidemark.contracts.fields import Contract, Field, Kind, decimal
 TRADE: Final = Contract(
     dataset="trade",
     version=1,
-    grain="One execution on one market.",
+    grain="One execution on one market, or what the exchange itself sums up as one (see first_trade_id).",
     natural_key=("exchange", "market", "trade_id"),
     fields=(
         f.EXCHANGE,
@@ -35,6 +35,8 @@ TRADE: Final = Contract(
         decimal("best_bid_price", "Highest bid at the trade.", "quote"),
         decimal("best_bid_size", "Size at the highest bid.", "base"),
         f.STREAM_TYPE,
+        Field("first_trade_id", Kind.INTEGER, "First id that the row stands for; null where a row is one trade."),
+        Field("last_trade_id", Kind.INTEGER, "Last id that the row stands for; null where a row is one trade."),
         f.EXTRA,
     ),
 )

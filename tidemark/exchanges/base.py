@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Protocol
 from urllib.parse import urlencode
 
@@ -55,6 +56,31 @@ class Connection:
     path: str
     datasets: tuple[str, ...]
     codes: tuple[str, ...]
+
+
+class Word(StrEnum):
+    """What an exchange can say to the program on the other end of its socket, beside data."""
+
+    ALIVE = "alive"
+    #: One part of the subscription stands.
+    ACKNOWLEDGED = "acknowledged"
+    #: One part of the subscription, or the whole, is refused for what it is: asking again won't help.
+    REFUSED = "refused"
+    #: It is about to close the connection: open another one first.
+    LEAVING = "leaving"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One thing an exchange said; ``about`` is the stream or request, ``message`` is for people."""
+
+    word: Word
+    about: str = ""
+    message: str = ""
+
+
+class NotServedError(Exception):
+    """The exchange doesn't serve that (any more); the message says plainly what it does serve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +168,24 @@ class Rest(Protocol):
     def tickers(self, codes: Sequence[str]) -> Query:
         """The state of these markets now, as many a page as a request can hold."""
 
+    def depth(self, code: str) -> Query:
+        """The book now, as a row of the dataset ``depth`` that its changes build on.
+
+        Raises:
+            NotServedError: the exchange sends whole books, or no numbered ones.
+        """
+
+    def history(
+        self, dataset: str, code: str, since: datetime, until: datetime, now: datetime, interval: str = ""
+    ) -> Sequence[Query]:
+        """The questions that together bring every row of one market in [since, until), UTC; ``now`` is the time.
+
+        Answers may hold rows outside of the window. ``interval`` is for candles.
+
+        Raises:
+            NotServedError: nothing of the window is served; a window served in part is asked for in that part.
+        """
+
 
 class Exchange(Protocol):
     """One exchange."""
@@ -161,6 +205,24 @@ class Exchange(Protocol):
     @property
     def connects_per_second(self) -> float:
         """How often connections may be opened from one address."""
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """What its topics carry, ``system`` included."""
+
+    @property
+    def lifetime_s(self) -> float | None:
+        """How long it leaves a connection open; None: for as long as one likes."""
+
+    @property
+    def quiet_s(self) -> Mapping[str, float]:
+        """How long one stream (dataset and code) may be silent before that is a fault; not named: any time."""
+
+    def acknowledgements(self, settings: ExchangeSettings, connection: Connection) -> int:
+        """How many parts of the subscription it acknowledges; 0: it answers with data only."""
+
+    def reply(self, frame: bytes) -> Reply | None:
+        """What a frame that ``classify`` calls ``system`` says; None where it says nothing we know. Never an error."""
 
     def parse(self, dataset: str, frame: bytes) -> Parsed | Ignored:
         """The events of a frame from the topic of ``dataset``.

@@ -11,7 +11,8 @@ from tidemark.exchanges import connection
 from tidemark.exchanges.base import Exchange, Ignored, Parsed, Unparsable
 from tidemark.exchanges.upbit import UPBIT
 
-EXCHANGES: Final[dict[str, Exchange]] = {exchange.name: exchange for exchange in (UPBIT,)}
+_ALL: Final[tuple[Exchange, ...]] = (UPBIT,)
+EXCHANGES: Final[dict[str, Exchange]] = {exchange.name: exchange for exchange in _ALL}
 
 
 def get(name: str) -> Exchange:

@@ -22,6 +22,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its names c
 )
 
 from tidemark import naming
+from tidemark.exchanges import registry
 from tidemark.naming import Topic
 from tidemark.settings import KafkaSettings, Settings
 from tidemark.warehouse.migrate import WarehouseMigration, migrate
@@ -69,8 +70,8 @@ def run(settings: Settings) -> MigrateSummary:
         TopicsError: the broker can't be reached, or a topic has another number of partitions than declared.
     """
     warehouse = migrate(settings.warehouse)
-    topics = [topic for exchange in settings.exchanges for topic in naming.topics(exchange)]
-    return MigrateSummary(warehouse, migrate_topics(settings.kafka, topics))
+    topics = [t for name in settings.exchanges for t in naming.topics(name, registry.get(name).datasets)]
+    return MigrateSummary(warehouse, migrate_topics(settings.kafka, [*topics, *naming.control_topics()]))
 
 
 def migrate_topics(settings: KafkaSettings, topics: Sequence[Topic]) -> TopicsMigration:

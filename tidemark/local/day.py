@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from tidemark import naming
+from tidemark.exchanges import registry
 from tidemark.local import process, workers
 from tidemark.local.airflow_client import AirflowClient
 from tidemark.local.layout import Layout
@@ -222,7 +223,8 @@ def _require_workers(layout: Layout) -> None:
 
 
 def _ends(client: Consumer, settings: Settings) -> dict[tuple[str, int], int]:
-    topics = [t for exchange in settings.exchanges for t in naming.topics(exchange) if not t.name.endswith(".dlq")]
+    every = [t for name in settings.exchanges for t in naming.topics(name, registry.get(name).datasets)]
+    topics = [t for t in every if not t.name.endswith(".dlq")]
     return {
         (topic.name, partition): client.get_watermark_offsets(TopicPartition(topic.name, partition), timeout=30)[1]
         for topic in topics

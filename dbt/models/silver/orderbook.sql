@@ -7,7 +7,7 @@
     'best_ask_price', 'best_ask_size', 'best_bid_price', 'best_bid_size',
     'spread', 'mid_price', 'weighted_mid_price',
     'total_ask_size', 'total_bid_size', 'imbalance', 'ask_levels', 'bid_levels',
-    'level', 'stream_type', 'extra',
+    'level', 'stream_type', 'update_id', 'extra',
 ] + contract_envelope() + ['content_hash'] -%}
 
 {{
@@ -62,6 +62,7 @@ measured as (
         cardinality(bid_prices) as bid_levels,
         trim_scale(level) as level,
         stream_type,
+        update_id,
         extra,
         {{ contract_envelope() | join(',\n        ') }},
         content_hash,

@@ -84,6 +84,8 @@ def test_trade() -> None:
         "best_bid_price": Decimal(109602000),
         "best_bid_size": Decimal("0.00079276"),
         "stream_type": "REALTIME",
+        "first_trade_id": None,
+        "last_trade_id": None,
         "extra": None,
     }
 
@@ -95,9 +97,11 @@ def test_trade_of_2021_has_no_best_levels_and_a_taker_who_sold() -> None:
     assert trade["extra"] is None
 
 
-def test_ticker_fills_every_column_but_delisting() -> None:
+def test_ticker_fills_every_column_of_upbits_own() -> None:
     ticker = row("ticker", samples.TICKER)
-    assert [name for name, value in ticker.items() if value is None] == ["delisting_date", "extra"]
+    others = {"best_ask_price", "best_ask_size", "best_bid_price", "best_bid_size"}
+    others |= {"open_price_24h", "high_price_24h", "low_price_24h"}
+    assert {name for name, value in ticker.items() if value is None} == {"delisting_date", "extra"} | others
     assert ticker["acc_trade_price"] == Decimal("95088751392.90992")
     assert ticker["highest_52_week_price"] == 169_900_000
     assert (ticker["change_price"], ticker["signed_change_rate"]) == (0, 0)

@@ -11,7 +11,7 @@ import pytest
 
 from tidemark.contracts import CONTRACTS
 from tidemark.exchanges import registry
-from tidemark.exchanges.base import Query, Request, Row, Unparsable
+from tidemark.exchanges.base import NotServedError, Query, Request, Row, Unparsable
 
 REST = registry.get("upbit").rest
 ASKED = datetime(2026, 4, 13, 1, 2, 3, tzinfo=UTC)
@@ -79,6 +79,7 @@ def test_markets() -> None:
         **names,
         "warning": None,
         "cautions": None,
+        **dict.fromkeys(("instrument", "state", "contract_size", "tick_size")),
         "extra": None,
     }
     assert (detailed["market"], detailed["warning"]) == ("ETH-BTC", True)
@@ -292,3 +293,27 @@ def test_ticks_asked_before_midnight_and_answered_after_it_are_of_another_day() 
     assert query.rows(b"[]", ASKED) == []
     with pytest.raises(Unparsable, match="day_changed"):
         query.rows(b"[]", ASKED + timedelta(days=1))
+
+
+NOON = datetime(2026, 3, 11, 12, tzinfo=UTC)
+
+
+def test_history_of_trades_is_asked_day_by_day_as_far_as_it_is_served() -> None:
+    asked = REST.history("trade", "KRW-BTC", NOON - timedelta(days=9), NOON - timedelta(days=5, hours=12), NOON)
+    assert [dict(query.request.params)["days_ago"] for query in asked] == ["7", "6"]
+    today = REST.history("trade", "KRW-BTC", NOON - timedelta(hours=1), NOON, NOON)
+    assert ["days_ago" in dict(query.request.params) for query in today] == [False]
+
+
+def test_what_is_no_longer_served_is_said_plainly() -> None:
+    with pytest.raises(NotServedError, match="trades since 2026-03-04 00:00 UTC: no trade of KRW-BTC"):
+        REST.history("trade", "KRW-BTC", NOON - timedelta(days=9), NOON - timedelta(days=8), NOON)
+    with pytest.raises(NotServedError, match="no orderbook of KRW-BTC"):
+        REST.history("orderbook", "KRW-BTC", NOON - timedelta(hours=1), NOON, NOON)
+    with pytest.raises(NotServedError, match="whole books"):
+        REST.depth("KRW-BTC")
+
+
+def test_history_of_candles_is_one_question() -> None:
+    (asked,) = REST.history("candle", "KRW-BTC", NOON - timedelta(days=900), NOON, NOON, "1m")
+    assert asked.request.path == "/v1/candles/minutes/1"

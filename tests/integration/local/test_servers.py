@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.servers import NO_JAVA
 from tidemark import naming
+from tidemark.exchanges import registry
 from tidemark.local import kafka, process
 from tidemark.local.kafka import KafkaServer
 from tidemark.local.postgres import PostgresServer
@@ -163,7 +164,7 @@ def test_kafka_without_a_network_says_so(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_the_memory_broker_has_the_declared_topics(memory_bootstrap: str) -> None:
     found = AdminClient({"bootstrap.servers": memory_bootstrap}).list_topics(timeout=10).topics
-    declared = {topic.name: topic.partitions for topic in naming.topics("upbit")}
+    declared = {topic.name: topic.partitions for topic in naming.topics("upbit", registry.get("upbit").datasets)}
     assert {name: len(topic.partitions) for name, topic in found.items()} == declared
     topic = naming.raw_topic("upbit", "trade")
     produce(memory_bootstrap, topic, 50)

@@ -24,7 +24,8 @@ _numbers = itertools.count(1)
 def make_topics(bootstrap: str, exchange: str, config: Mapping[str, str] | None = None) -> None:
     """The exchange's topics, as they are declared."""
     topics = [
-        NewTopic(t.name, t.partitions, 1, config={**t.config(), **(config or {})}) for t in naming.topics(exchange)
+        NewTopic(t.name, t.partitions, 1, config={**t.config(), **(config or {})})
+        for t in naming.topics(exchange, registry.get("upbit").datasets)
     ]
     admin = AdminClient({"bootstrap.servers": bootstrap})
     for future in admin.create_topics(topics).values():
@@ -84,11 +85,10 @@ def producing(own_exchange: str) -> Producing:
             **more,
         }
         setup = app.Setup(
-            {name: exchange},
+            {name: exchange.model_copy(update={"codes_per_connection": codes_per_connection})},
             KafkaSettings(bootstrap_servers=bootstrap, memory=memory),
             ProducerSettings(**settings),
             naming.SINK_GROUP,
-            codes_per_connection,
         )
         producer = RunningProducer(setup)
         try:

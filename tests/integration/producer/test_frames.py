@@ -49,7 +49,7 @@ async def until(true: object, timeout_s: float = 30.0) -> None:
 
 
 def topics(exchange: str) -> list[str]:
-    return [naming.raw_topic(exchange, dataset) for dataset in naming.STREAM_DATASETS]
+    return [naming.raw_topic(exchange, dataset) for dataset in registry.get("upbit").datasets]
 
 
 def by_connection(records: list[Message]) -> dict[str, list[Message]]:

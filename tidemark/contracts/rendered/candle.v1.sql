@@ -17,6 +17,12 @@ CREATE TABLE IF NOT EXISTS raw.candle_v1 (
     signed_change_price numeric,
     signed_change_rate  numeric,
     stream_type         text,
+    trade_count         bigint,
+    buy_volume_base     numeric,
+    buy_volume_quote    numeric,
+    volume_contracts    numeric,
+    first_trade_id      bigint,
+    last_trade_id       bigint,
     extra               jsonb,
     source              text NOT NULL,
     received_at         timestamptz NOT NULL,
@@ -35,7 +41,7 @@ COMMENT ON COLUMN raw.candle_v1.load_id IS 'The load that brought it (ops.load_l
 COMMENT ON COLUMN raw.candle_v1.exchange IS 'Name of the exchange, lower case, such as upbit.';
 COMMENT ON COLUMN raw.candle_v1.market IS 'Canonical market symbol BASE-QUOTE, such as BTC-KRW.';
 COMMENT ON COLUMN raw.candle_v1.code IS 'The exchange''s own market code, such as KRW-BTC.';
-COMMENT ON COLUMN raw.candle_v1."interval" IS 'Length of the bar. One of 1s, 1m, 3m, 5m, 10m, 15m, 30m, 1h, 4h, 1d, 1w, 1mo.';
+COMMENT ON COLUMN raw.candle_v1."interval" IS 'Length of the bar. One of 1s, 1m, 3m, 5m, 10m, 15m, 30m, 1h, 2h, 4h, 6h, 8h, 12h, 1d, 2d, 3d, 5d, 1w, 1mo, 3mo.';
 COMMENT ON COLUMN raw.candle_v1.event_at IS 'Start of the bar. UTC.';
 COMMENT ON COLUMN raw.candle_v1."open" IS 'Price of the first trade. Quote currency.';
 COMMENT ON COLUMN raw.candle_v1.high IS 'Highest price. Quote currency.';
@@ -49,6 +55,12 @@ COMMENT ON COLUMN raw.candle_v1.prev_closing_price IS 'Close of the previous UTC
 COMMENT ON COLUMN raw.candle_v1.signed_change_price IS 'Close less the previous close; daily bars only. Quote currency.';
 COMMENT ON COLUMN raw.candle_v1.signed_change_rate IS 'That change as a share of the previous close; daily bars only. Ratio: 0.01 is 1 %.';
 COMMENT ON COLUMN raw.candle_v1.stream_type IS 'SNAPSHOT: the state at the time of subscribing; REALTIME: a change. Null for REST. One of SNAPSHOT, REALTIME.';
+COMMENT ON COLUMN raw.candle_v1.trade_count IS 'Trades in the bar; null where the exchange doesn''t say.';
+COMMENT ON COLUMN raw.candle_v1.buy_volume_base IS 'Volume bought by takers; null where the exchange doesn''t say. Base currency.';
+COMMENT ON COLUMN raw.candle_v1.buy_volume_quote IS 'Value bought by takers; null where the exchange doesn''t say. Quote currency.';
+COMMENT ON COLUMN raw.candle_v1.volume_contracts IS 'Volume in contracts; derivatives only. contracts';
+COMMENT ON COLUMN raw.candle_v1.first_trade_id IS 'Id of the bar''s first trade; null where the exchange doesn''t say.';
+COMMENT ON COLUMN raw.candle_v1.last_trade_id IS 'Id of the bar''s latest trade; null where the exchange doesn''t say.';
 COMMENT ON COLUMN raw.candle_v1.extra IS 'Fields of the message that this contract doesn''t know, by the exchange''s own name.';
 COMMENT ON COLUMN raw.candle_v1.source IS 'How it reached us. One of ws, rest.';
 COMMENT ON COLUMN raw.candle_v1.received_at IS 'When it reached us, by our clock. UTC.';

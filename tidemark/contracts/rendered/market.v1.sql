@@ -8,6 +8,10 @@ CREATE TABLE IF NOT EXISTS raw.market_v1 (
     english_name    text,
     warning         boolean,
     cautions        jsonb,
+    instrument      text,
+    state           text,
+    contract_size   numeric,
+    tick_size       numeric,
     extra           jsonb,
     source          text NOT NULL,
     received_at     timestamptz NOT NULL,
@@ -31,6 +35,10 @@ COMMENT ON COLUMN raw.market_v1.korean_name IS 'Name of the coin in Korean.';
 COMMENT ON COLUMN raw.market_v1.english_name IS 'Name of the coin in English.';
 COMMENT ON COLUMN raw.market_v1.warning IS 'Whether the exchange has put the market under warning.';
 COMMENT ON COLUMN raw.market_v1.cautions IS 'Which cautions are on, by the exchange''s own names.';
+COMMENT ON COLUMN raw.market_v1.instrument IS 'What is traded; null: spot. One of spot, swap, future, option.';
+COMMENT ON COLUMN raw.market_v1.state IS 'State of trading by the exchange''s own word; null where it doesn''t say.';
+COMMENT ON COLUMN raw.market_v1.contract_size IS 'Coins in one contract; null where sizes are in coins. Base currency.';
+COMMENT ON COLUMN raw.market_v1.tick_size IS 'Smallest step of the price; null where the exchange doesn''t say. Quote currency.';
 COMMENT ON COLUMN raw.market_v1.extra IS 'Fields of the message that this contract doesn''t know, by the exchange''s own name.';
 COMMENT ON COLUMN raw.market_v1.source IS 'How it reached us. One of ws, rest.';
 COMMENT ON COLUMN raw.market_v1.received_at IS 'When it reached us, by our clock. UTC.';

@@ -12,6 +12,7 @@ CREATE TABLE IF NOT EXISTS raw.orderbook_v1 (
     bid_sizes       numeric[],
     "level"         numeric,
     stream_type     text,
+    update_id       bigint,
     extra           jsonb,
     source          text NOT NULL,
     received_at     timestamptz NOT NULL,
@@ -39,6 +40,7 @@ COMMENT ON COLUMN raw.orderbook_v1.bid_prices IS 'Bid prices, highest first; lev
 COMMENT ON COLUMN raw.orderbook_v1.bid_sizes IS 'Sizes of the bids, in the order of bid_prices. Base currency.';
 COMMENT ON COLUMN raw.orderbook_v1."level" IS 'Price step that levels are grouped by; 0: not grouped. Quote currency.';
 COMMENT ON COLUMN raw.orderbook_v1.stream_type IS 'SNAPSHOT: the state at the time of subscribing; REALTIME: a change. Null for REST. One of SNAPSHOT, REALTIME.';
+COMMENT ON COLUMN raw.orderbook_v1.update_id IS 'Number of the last change in the book; null where the exchange has none.';
 COMMENT ON COLUMN raw.orderbook_v1.extra IS 'Fields of the message that this contract doesn''t know, by the exchange''s own name.';
 COMMENT ON COLUMN raw.orderbook_v1.source IS 'How it reached us. One of ws, rest.';
 COMMENT ON COLUMN raw.orderbook_v1.received_at IS 'When it reached us, by our clock. UTC.';

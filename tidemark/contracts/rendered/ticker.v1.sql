@@ -34,6 +34,13 @@ CREATE TABLE IF NOT EXISTS raw.ticker_v1 (
     delisting_date        text,
     market_warning        text,
     stream_type           text,
+    best_ask_price        numeric,
+    best_ask_size         numeric,
+    best_bid_price        numeric,
+    best_bid_size         numeric,
+    open_price_24h        numeric,
+    high_price_24h        numeric,
+    low_price_24h         numeric,
     extra                 jsonb,
     source                text NOT NULL,
     received_at           timestamptz NOT NULL,
@@ -83,6 +90,13 @@ COMMENT ON COLUMN raw.ticker_v1.is_trading_suspended IS 'Whether trading is susp
 COMMENT ON COLUMN raw.ticker_v1.delisting_date IS 'Day of delisting; null while none is announced.';
 COMMENT ON COLUMN raw.ticker_v1.market_warning IS 'NONE or CAUTION (the exchange deprecated it).';
 COMMENT ON COLUMN raw.ticker_v1.stream_type IS 'SNAPSHOT: the state at the time of subscribing; REALTIME: a change. Null for REST. One of SNAPSHOT, REALTIME.';
+COMMENT ON COLUMN raw.ticker_v1.best_ask_price IS 'Lowest ask; null where the exchange doesn''t say. Quote currency.';
+COMMENT ON COLUMN raw.ticker_v1.best_ask_size IS 'Size at the lowest ask. Base currency.';
+COMMENT ON COLUMN raw.ticker_v1.best_bid_price IS 'Highest bid; null where the exchange doesn''t say. Quote currency.';
+COMMENT ON COLUMN raw.ticker_v1.best_bid_size IS 'Size at the highest bid. Base currency.';
+COMMENT ON COLUMN raw.ticker_v1.open_price_24h IS 'Price 24 hours ago; null where the exchange doesn''t say. Quote currency.';
+COMMENT ON COLUMN raw.ticker_v1.high_price_24h IS 'Highest price of the last 24 hours. Quote currency.';
+COMMENT ON COLUMN raw.ticker_v1.low_price_24h IS 'Lowest price of the last 24 hours. Quote currency.';
 COMMENT ON COLUMN raw.ticker_v1.extra IS 'Fields of the message that this contract doesn''t know, by the exchange''s own name.';
 COMMENT ON COLUMN raw.ticker_v1.source IS 'How it reached us. One of ws, rest.';
 COMMENT ON COLUMN raw.ticker_v1.received_at IS 'When it reached us, by our clock. UTC.';

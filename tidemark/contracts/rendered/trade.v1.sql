@@ -17,6 +17,8 @@ CREATE TABLE IF NOT EXISTS raw.trade_v1 (
     best_bid_price     numeric,
     best_bid_size      numeric,
     stream_type        text,
+    first_trade_id     bigint,
+    last_trade_id      bigint,
     extra              jsonb,
     source             text NOT NULL,
     received_at        timestamptz NOT NULL,
@@ -30,7 +32,7 @@ CREATE TABLE IF NOT EXISTS raw.trade_v1 (
     item               bigint NOT NULL
 ) PARTITION BY RANGE (received_at);
 CREATE INDEX IF NOT EXISTS trade_v1_load_id ON raw.trade_v1 USING brin (load_id);
-COMMENT ON TABLE raw.trade_v1 IS 'One execution on one market. As it was received; never changed.';
+COMMENT ON TABLE raw.trade_v1 IS 'One execution on one market, or what the exchange itself sums up as one (see first_trade_id). As it was received; never changed.';
 COMMENT ON COLUMN raw.trade_v1.load_id IS 'The load that brought it (ops.load_ledger).';
 COMMENT ON COLUMN raw.trade_v1.exchange IS 'Name of the exchange, lower case, such as upbit.';
 COMMENT ON COLUMN raw.trade_v1.market IS 'Canonical market symbol BASE-QUOTE, such as BTC-KRW.';
@@ -49,6 +51,8 @@ COMMENT ON COLUMN raw.trade_v1.best_ask_size IS 'Size at the lowest ask. Base cu
 COMMENT ON COLUMN raw.trade_v1.best_bid_price IS 'Highest bid at the trade. Quote currency.';
 COMMENT ON COLUMN raw.trade_v1.best_bid_size IS 'Size at the highest bid. Base currency.';
 COMMENT ON COLUMN raw.trade_v1.stream_type IS 'SNAPSHOT: the state at the time of subscribing; REALTIME: a change. Null for REST. One of SNAPSHOT, REALTIME.';
+COMMENT ON COLUMN raw.trade_v1.first_trade_id IS 'First id that the row stands for; null where a row is one trade.';
+COMMENT ON COLUMN raw.trade_v1.last_trade_id IS 'Last id that the row stands for; null where a row is one trade.';
 COMMENT ON COLUMN raw.trade_v1.extra IS 'Fields of the message that this contract doesn''t know, by the exchange''s own name.';
 COMMENT ON COLUMN raw.trade_v1.source IS 'How it reached us. One of ws, rest.';
 COMMENT ON COLUMN raw.trade_v1.received_at IS 'When it reached us, by our clock. UTC.';

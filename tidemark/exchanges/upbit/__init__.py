@@ -6,10 +6,10 @@ Lives here: ``UPBIT`` and the modules behind it by concern: ``symbols``, ``field
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
-from tidemark.exchanges.base import Connection, Ignored, Parsed
+from tidemark.exchanges.base import Connection, Ignored, Parsed, Reply
 from tidemark.exchanges.upbit import frames, subscribe, symbols
 from tidemark.exchanges.upbit.rest import Rest
 from tidemark.settings import ExchangeSettings
@@ -24,6 +24,10 @@ class Upbit:
     keep_alive: ClassVar[bytes | None] = None
     #: Five are allowed; the rest is for other programs at the same address.
     connects_per_second: ClassVar[float] = 4.0
+    datasets: ClassVar[tuple[str, ...]] = ("trade", "ticker", "orderbook", "candle", "system")
+    lifetime_s: ClassVar[float | None] = None
+    #: Any market may be without a trade for hours, and nothing else changes then.
+    quiet_s: ClassVar[Mapping[str, float]] = {}
 
     def parse(self, dataset: str, frame: bytes) -> Parsed | Ignored:
         """The events of a frame from the topic of ``dataset``."""
@@ -42,6 +46,14 @@ class Upbit:
     def subscribe(self, settings: ExchangeSettings, connection: Connection, ticket: str) -> list[bytes]:
         """The messages to send on a new connection."""
         return subscribe.messages(settings, connection, ticket)
+
+    def acknowledgements(self, settings: ExchangeSettings, connection: Connection) -> int:
+        """None: it answers with data."""
+        return 0
+
+    def reply(self, frame: bytes) -> Reply | None:
+        """A sign of life, or an error."""
+        return frames.reply(frame)
 
     def market(self, code: str) -> str:
         """``BTC-KRW`` for ``KRW-BTC``."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from tidemark.exchanges import messages
-from tidemark.exchanges.base import Ignored, Parsed, Row, Unparsable
+from tidemark.exchanges.base import Ignored, Parsed, Reply, Row, Unparsable, Word
 from tidemark.exchanges.upbit import fields, symbols
 from tidemark.exchanges.values import decimal, shown
 
@@ -67,6 +67,17 @@ def parse(dataset: str, frame: bytes) -> Parsed | Ignored:
     if dataset == _SYSTEM:
         return _system(found)
     return Parsed([_event(dataset, frame, item, message) for item, message in enumerate(found)])
+
+
+def reply(frame: bytes) -> Reply | None:
+    """A sign of life, or an error, which is always about the whole subscription. Never an error of ours."""
+    try:
+        message = messages.objects(frame)[0]
+    except Unparsable:
+        return None
+    if "error" in message:
+        return Reply(Word.REFUSED, message=_error_text(message["error"]))
+    return Reply(Word.ALIVE) if "status" in message else None
 
 
 def _system(found: list[dict[str, Any]]) -> Ignored:

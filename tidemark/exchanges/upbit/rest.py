@@ -11,18 +11,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NoReturn
 
 from tidemark.exchanges import messages
-from tidemark.exchanges.base import Request, Row, Unparsable
+from tidemark.exchanges.base import NotServedError, Request, Row, Unparsable
 from tidemark.exchanges.upbit import fields, frames, symbols
 from tidemark.exchanges.values import boolean, shown
 
 _CANDLES_A_PAGE: Final = 200
 _TICKS_A_PAGE: Final = 500
 _MARKETS_A_REQUEST: Final = 100
+_DAYS_BACK: Final = 7
 _TIMES: Final = re.compile(r"([01][0-9]|2[0-3]):?[0-5][0-9]:?[0-5][0-9]")
 _SECOND: Final = re.compile(r"\bsec=([0-9]+)")
 
@@ -194,11 +195,32 @@ class Rest:
         Raises:
             ValueError: a day too far back, a malformed time, or a page too large.
         """
-        if not 0 <= days_ago <= 7:
-            raise ValueError(f"days_ago is {days_ago}: trades are served for 7 days back only")
+        if not 0 <= days_ago <= _DAYS_BACK:
+            raise ValueError(f"days_ago is {days_ago}: trades are served for {_DAYS_BACK} days back only")
         if to and not _TIMES.fullmatch(to):
             raise ValueError(f"to is {to!r}: it must be a time of the day, HH:MM:SS")
         return TicksQuery(code, days_ago, to, cursor, since, _page(count, _TICKS_A_PAGE), today)
+
+    def depth(self, code: str) -> NoReturn:
+        """Nothing: books come whole, and without numbers."""
+        raise NotServedError(f"{symbols.NAME} sends whole books of {code}: there is nothing to build them on")
+
+    def history(
+        self, dataset: str, code: str, since: datetime, until: datetime, now: datetime, interval: str = ""
+    ) -> Sequence[CandlesQuery | TicksQuery]:
+        """Candles of any age, trades of this and the seven UTC days before it (see ``base.Rest``).
+
+        Raises:
+            NotServedError: another dataset, or trades of an earlier day.
+        """
+        if dataset == "candle":
+            return [self.candles(code, interval, to=until, since=since)]
+        today = now.astimezone(UTC).date()
+        if dataset != "trade" or until <= _midnight(today - timedelta(days=_DAYS_BACK)):
+            served = f"candles, and trades since {today - timedelta(days=_DAYS_BACK)} 00:00 UTC"
+            raise NotServedError(f"{symbols.NAME} serves {served}: no {dataset} of {code} from {since} to {until}")
+        ages = [n for n in range(_DAYS_BACK, -1, -1) if _day_lies_in(today - timedelta(days=n), since, until)]
+        return [self.ticks(code, days_ago=n, since=since, today=today) for n in ages]
 
     def tickers(self, codes: Sequence[str]) -> TickersQuery:
         """States of these markets, 100 a request.
@@ -209,6 +231,14 @@ class Rest:
         if not codes:
             raise ValueError("no market codes to ask tickers for")
         return _tickers(tuple(codes))
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def _day_lies_in(day: date, since: datetime, until: datetime) -> bool:
+    return _midnight(day) < until and _midnight(day) + timedelta(days=1) > since
 
 
 def _tickers(codes: tuple[str, ...]) -> TickersQuery:
