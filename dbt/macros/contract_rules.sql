@@ -91,6 +91,7 @@
             'market': 'text',
             'code': 'text',
             'event_at': 'timestamp',
+            'changed_at': 'timestamp',
             'kind': 'text',
             'first_update_id': 'integer',
             'last_update_id': 'integer',

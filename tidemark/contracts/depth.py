@@ -23,6 +23,9 @@ DEPTH: Final = Contract(
         f.CODE,
         f.EVENT_AT.but(description="When the exchange sent it."),
         Field(
+            "changed_at", Kind.TIMESTAMP, "When the matching engine did it; null where the exchange doesn't say.", "UTC"
+        ),
+        Field(
             "kind", Kind.TEXT, "Whether the book begins anew with it.", required=True, choices=("snapshot", "update")
         ),
         Field("first_update_id", Kind.INTEGER, "First number that the change covers; null where there is none."),

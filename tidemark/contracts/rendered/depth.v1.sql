@@ -4,6 +4,7 @@ CREATE TABLE IF NOT EXISTS raw.depth_v1 (
     market          text,
     code            text,
     event_at        timestamptz,
+    changed_at      timestamptz,
     kind            text,
     first_update_id bigint,
     last_update_id  bigint,
@@ -32,6 +33,7 @@ COMMENT ON COLUMN raw.depth_v1.exchange IS 'Name of the exchange, lower case, su
 COMMENT ON COLUMN raw.depth_v1.market IS 'Canonical market symbol BASE-QUOTE, such as BTC-KRW.';
 COMMENT ON COLUMN raw.depth_v1.code IS 'The exchange''s own market code, such as KRW-BTC.';
 COMMENT ON COLUMN raw.depth_v1.event_at IS 'When the exchange sent it. UTC.';
+COMMENT ON COLUMN raw.depth_v1.changed_at IS 'When the matching engine did it; null where the exchange doesn''t say. UTC.';
 COMMENT ON COLUMN raw.depth_v1.kind IS 'Whether the book begins anew with it. One of snapshot, update.';
 COMMENT ON COLUMN raw.depth_v1.first_update_id IS 'First number that the change covers; null where there is none.';
 COMMENT ON COLUMN raw.depth_v1.last_update_id IS 'Last number that it covers.';

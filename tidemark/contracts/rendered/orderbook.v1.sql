@@ -32,8 +32,8 @@ COMMENT ON COLUMN raw.orderbook_v1.exchange IS 'Name of the exchange, lower case
 COMMENT ON COLUMN raw.orderbook_v1.market IS 'Canonical market symbol BASE-QUOTE, such as BTC-KRW.';
 COMMENT ON COLUMN raw.orderbook_v1.code IS 'The exchange''s own market code, such as KRW-BTC.';
 COMMENT ON COLUMN raw.orderbook_v1.event_at IS 'When the book had this state (its `timestamp`). UTC.';
-COMMENT ON COLUMN raw.orderbook_v1.total_ask_size IS 'Sum of the ask sizes as the exchange states it. Base currency.';
-COMMENT ON COLUMN raw.orderbook_v1.total_bid_size IS 'Sum of the bid sizes as the exchange states it. Base currency.';
+COMMENT ON COLUMN raw.orderbook_v1.total_ask_size IS 'Sum of the ask sizes: as the exchange states it, else of the levels here. Base currency.';
+COMMENT ON COLUMN raw.orderbook_v1.total_bid_size IS 'Sum of the bid sizes: as the exchange states it, else of the levels here. Base currency.';
 COMMENT ON COLUMN raw.orderbook_v1.ask_prices IS 'Ask prices, lowest first; levels padded with zero are left out. Quote currency.';
 COMMENT ON COLUMN raw.orderbook_v1.ask_sizes IS 'Sizes of the asks, in the order of ask_prices. Base currency.';
 COMMENT ON COLUMN raw.orderbook_v1.bid_prices IS 'Bid prices, highest first; levels padded with zero are left out. Quote currency.';

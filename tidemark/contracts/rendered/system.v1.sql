@@ -21,16 +21,16 @@ CREATE TABLE IF NOT EXISTS raw.system_v1 (
     item            bigint NOT NULL
 ) PARTITION BY RANGE (received_at);
 CREATE INDEX IF NOT EXISTS system_v1_load_id ON raw.system_v1 USING brin (load_id);
-COMMENT ON TABLE raw.system_v1 IS 'One connection opened or closed. As it was received; never changed.';
+COMMENT ON TABLE raw.system_v1 IS 'One connection opened or closed, or one break in the numbers of a stream. As it was received; never changed.';
 COMMENT ON COLUMN raw.system_v1.load_id IS 'The load that brought it (ops.load_ledger).';
 COMMENT ON COLUMN raw.system_v1.exchange IS 'Name of the exchange, lower case, such as upbit.';
-COMMENT ON COLUMN raw.system_v1.kind IS 'What happened. One of open, close.';
+COMMENT ON COLUMN raw.system_v1.kind IS 'What happened. One of open, close, break.';
 COMMENT ON COLUMN raw.system_v1.connection IS 'The connection it happened to.';
 COMMENT ON COLUMN raw.system_v1.worker IS 'Name of the producer that owns the connection.';
 COMMENT ON COLUMN raw.system_v1.event_at IS 'When it happened, by our clock. UTC.';
 COMMENT ON COLUMN raw.system_v1.frames IS 'Frames received over the connection; null at opening.';
-COMMENT ON COLUMN raw.system_v1.reason IS 'Why it was closed; null at opening.';
-COMMENT ON COLUMN raw.system_v1.subscription IS 'Datasets and codes asked for; null at closing.';
+COMMENT ON COLUMN raw.system_v1.reason IS 'Why it was closed, or what broke; null at opening.';
+COMMENT ON COLUMN raw.system_v1.subscription IS 'Datasets and codes asked for; null otherwise.';
 COMMENT ON COLUMN raw.system_v1.extra IS 'Fields of the message that this contract doesn''t know, by the exchange''s own name.';
 COMMENT ON COLUMN raw.system_v1.source IS 'How it reached us. One of ws, rest.';
 COMMENT ON COLUMN raw.system_v1.received_at IS 'When it reached us, by our clock. UTC.';

@@ -6,34 +6,11 @@ answers where it differs, and the conversion. Doesn't: the shape of messages (``
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
-from tidemark.contracts import CONTRACTS
-from tidemark.exchanges.base import Row
+from tidemark.exchanges.layout import Layout
 from tidemark.exchanges.values import boolean, decimal, integer, iso_time, text, unix_time
-
-Convert = Callable[[object, str], object]
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """One way to spell a dataset's message: (column, field, conversion) each, and what says nothing more.
-
-    ``redundant`` fields repeat another field in another form (a KST label beside the UTC one): they are read
-    over, not kept as unknown.
-    """
-
-    dataset: str
-    fields: tuple[tuple[str, str, Convert], ...]
-    redundant: frozenset[str]
-
-    @property
-    def known(self) -> frozenset[str]:
-        """All fields that are not unknown."""
-        return self.redundant | {field for _, field, _ in self.fields}
 
 
 def side(value: object, name: str) -> str | None:
@@ -162,29 +139,3 @@ REST: Final = {
     "candle": Layout("candle", _REST_CANDLE, frozenset(("market", "candle_date_time_kst", "unit"))),
     "market": Layout("market", _REST_MARKET, frozenset(("market", "market_event"))),
 }
-
-_KNOWN: Final = {id(layout): layout.known for table in (LONG, SHORT, REST) for layout in table.values()}
-_EMPTY: Final = {dataset: dict.fromkeys(CONTRACTS[dataset].names()) for dataset in (*_TABLES, "market")}
-
-
-def fill(layout: Layout, message: dict[str, Any]) -> tuple[Row, list[str]]:
-    """A row with the columns that the message's fields give, and the fields that no column holds.
-
-    A missing field or null leaves the column null. A value that has no translation (a new word for a side)
-    stays with the unknown fields, so that nothing is dropped.
-
-    Raises:
-        Unparsable: a value of the wrong type, or out of range.
-    """
-    row: Row = dict(_EMPTY[layout.dataset])
-    left: list[str] = []
-    for column, field, convert in layout.fields:
-        value = message.get(field)
-        if value is not None:
-            row[column] = converted = convert(value, field)
-            if converted is None:
-                left.append(field)
-    known = _KNOWN[id(layout)]
-    if not message.keys() <= known:
-        left += [field for field in message if field not in known]
-    return row, left

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tidemark.exchanges import messages
+from tidemark.exchanges import layout, messages
 from tidemark.exchanges.base import Ignored, Parsed, Reply, Row, Unparsable, Word
 from tidemark.exchanges.upbit import fields, symbols
 from tidemark.exchanges.values import decimal, shown
@@ -105,7 +105,7 @@ def _event(dataset: str, frame: bytes, item: int, message: dict[str, Any]) -> Ro
     if known[0] != dataset:
         raise Unparsable("wrong_topic", f"a frame of type {kind} among those of {dataset}")
     long = "type" in message
-    row, left = fields.fill((fields.LONG if long else fields.SHORT)[dataset], message)
+    row, left = layout.fill((fields.LONG if long else fields.SHORT)[dataset], message)
     place(row, message.get("code" if long else "cd"))
     if dataset == "candle":
         row["interval"] = known[1]

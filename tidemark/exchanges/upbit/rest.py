@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar, Final, NoReturn
 
-from tidemark.exchanges import messages
+from tidemark.exchanges import layout, messages
 from tidemark.exchanges.base import NotServedError, Request, Row, Unparsable
 from tidemark.exchanges.upbit import fields, frames, symbols
 from tidemark.exchanges.values import boolean, shown
@@ -265,7 +265,7 @@ def _row(
     message: dict[str, Any],
     finish: Callable[[Row, dict[str, Any]], None],
 ) -> Row:
-    row, left = fields.fill(fields.REST[dataset], message)
+    row, left = layout.fill(fields.REST[dataset], message)
     frames.place(row, message.get("market"))
     finish(row, message)
     if left:
