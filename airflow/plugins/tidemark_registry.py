@@ -12,11 +12,17 @@ from typing import Final
 
 from airflow.sdk import Asset
 
+from tidemark import settings
 from tidemark.exchanges import registry
 from tidemark.naming import DATASETS, STREAM_DATASETS
 
-#: Every exchange there is: each raw DAG has a task for each.
-EXCHANGES: Final = tuple(sorted(registry.EXCHANGES))
+#: Every exchange that is carried: each raw DAG has a task for each that has its dataset.
+EXCHANGES: Final = tuple(sorted(settings.load().platform.exchanges))
+
+
+def carriers(dataset: str) -> tuple[str, ...]:
+    """The exchanges that have a dataset; ``market`` is a list that each of them serves."""
+    return tuple(name for name in EXCHANGES if dataset in (*registry.get(name).datasets, "market"))
 
 
 #: Every tag that a DAG may carry: its layer, what it does, where its rows come from, its dataset.
@@ -32,6 +38,9 @@ TAGS: Final = frozenset(
         "compact",
         "check",
         "report",
+        "repair",
+        "backfill",
+        "reprocess",
         "stream",
         "rest",
         "dbt",
@@ -46,8 +55,8 @@ DBT_POOL: Final = "dbt"
 
 #: What the DAGs hand to each other, for lineage in the UI and for triggers.
 RAW_ASSETS: Final = {d: Asset(f"raw.{d}", uri=f"tidemark://warehouse/raw/{d}", group="raw") for d in DATASETS}
-#: Those that silver is made of: connections (``system``) stay in raw, markets come once a day.
-SILVER_INPUTS: Final = tuple(RAW_ASSETS[d] for d in STREAM_DATASETS if d != "system")
+#: Those that silver is made of: connections (``system``) and changes of books stay in raw, markets come once a day.
+SILVER_INPUTS: Final = tuple(RAW_ASSETS[d] for d in STREAM_DATASETS if d not in ("system", "depth") and carriers(d))
 LAKE_ASSET: Final = Asset("lake.raw", uri="tidemark://lake/raw", group="lake")
 SILVER_ASSET: Final = Asset("silver", uri="tidemark://warehouse/silver", group="silver")
 GOLD_ASSET: Final = Asset("gold", uri="tidemark://warehouse/gold", group="gold")
@@ -71,5 +80,7 @@ class StreamLoad:
 
 #: Order books are about nine tenths of all bytes, so their load may take longest.
 STREAM_LOADS: Final = tuple(
-    StreamLoad(d, timeout=timedelta(minutes=60 if d == "orderbook" else 30)) for d in STREAM_DATASETS
+    StreamLoad(d, timeout=timedelta(minutes=60 if d in ("orderbook", "depth") else 30))
+    for d in STREAM_DATASETS
+    if carriers(d)
 )

@@ -151,12 +151,12 @@ def test_the_form_asks_for(parsed: dict[str, Any], dag_id: str, names: set[str])
 
 
 def test_choices_are_what_the_platform_knows(parsed: dict[str, Any]) -> None:
-    from tidemark.exchanges import registry
     from tidemark.naming import DATASETS
+    from tidemark.settings import Settings
 
     load = params(parsed["dags"]["raw__trade__load"])
     compact = params(parsed["dags"]["raw__lake__compact"])
-    assert schema(load["exchange"])["enum"] == ["all", *sorted(registry.EXCHANGES)]
+    assert schema(load["exchange"])["enum"] == ["all", *sorted(Settings().platform.exchanges)]
     assert schema(compact["dataset"])["enum"] == ["all", *DATASETS]
 
 
@@ -196,7 +196,7 @@ def test_airflow_is_imported_through_its_sdk_only() -> None:
 
 
 def test_work_is_imported_inside_tasks_only() -> None:
-    light = ("tidemark.naming", "tidemark.exchanges.registry", "tidemark.exchanges")
+    light = ("tidemark.naming", "tidemark.settings", "tidemark.exchanges")
     bad = [
         (path.name, name)
         for path, tree in sources()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 from urllib.parse import urlencode
@@ -77,6 +77,17 @@ class Reply:
     word: Word
     about: str = ""
     message: str = ""
+
+
+class TradeIds(StrEnum):
+    """What the ids of one market's trades prove about what lies between two of them."""
+
+    #: Nothing: they are unique, and that is all.
+    UNORDERED = "unordered"
+    #: Each row's ``trade_id`` is one more than that of the row before.
+    STEPS = "steps"
+    #: Each row's ``first_trade_id`` is one more than the ``last_trade_id`` of the row before.
+    SPANS = "spans"
 
 
 class NotServedError(Exception):
@@ -149,22 +160,6 @@ class Rest(Protocol):
         ``since``. Bars without trades do not exist.
         """
 
-    def ticks(
-        self,
-        code: str,
-        days_ago: int = 0,
-        to: str = "",
-        cursor: int | None = None,
-        since: datetime | None = None,
-        count: int = 0,
-        today: date | None = None,
-    ) -> Query:
-        """Trades of one market and one UTC day (``days_ago``), newest first, paging back to ``since``.
-
-        ``to`` is a time of that day (``HH:MM:SS`` UTC), ``cursor`` a trade id: what comes after it is older.
-        ``today`` is the UTC date that ``days_ago`` counts from: an answer of another day is then refused.
-        """
-
     def tickers(self, codes: Sequence[str]) -> Query:
         """The state of these markets now, as many a page as a request can hold."""
 
@@ -217,6 +212,10 @@ class Exchange(Protocol):
     @property
     def quiet_s(self) -> Mapping[str, float]:
         """How long one stream (dataset and code) may be silent before that is a fault; not named: any time."""
+
+    @property
+    def trade_ids(self) -> TradeIds:
+        """Whether a hole between the ids of two trades is a trade that is missing."""
 
     def acknowledgements(self, settings: ExchangeSettings, connection: Connection) -> int:
         """How many parts of the subscription it acknowledges; 0: it answers with data only."""

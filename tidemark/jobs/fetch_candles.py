@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from tidemark.jobs.fetching import FetchSummary, Progress, Series, check_window, fetcher, finish, instant, within
+from tidemark.jobs.fetching import FetchSummary, Progress, check_window, fetcher, finish
 from tidemark.settings import Settings
 
 DATASET: Final = "candle"
@@ -35,23 +35,18 @@ def run(
     Raises:
         FetchError: some series failed; the others have landed.
         TransportError: the list of markets can't be had, or the exchange has blocked this address.
+        NotServedError: it serves no candles of that time.
         ValueError: an empty window, or an interval that isn't served.
     """
     check_window(window_start, window_end)
     intervals = INTERVALS if interval is None else (interval,) if isinstance(interval, str) else tuple(interval)
     with fetcher(settings, exchange) as fetch:
-        rest = fetch.exchange.rest
         named = fetch.codes(codes, ask=not dry_run)
-        keep = within(window_start, window_end)
-        span = f"{instant(window_start)}/{instant(window_end)}"
         series = [
-            Series(
-                f"{exchange} {DATASET} {code} {width} {span}",
-                rest.candles(code, width, to=window_end, since=window_start),
-                keep,
-            )
+            one
             for width in intervals
             for code in named
+            for one in fetch.history(DATASET, code, window_start, window_end, width)
         ]
         if dry_run:
             return fetch.plan(DATASET, series)

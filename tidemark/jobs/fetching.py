@@ -21,7 +21,7 @@ from typing import Any, Final
 from tidemark import naming
 from tidemark.contracts import CONTRACTS
 from tidemark.exchanges import registry
-from tidemark.exchanges.base import Query, Row, Unparsable
+from tidemark.exchanges.base import NotServedError, Query, Row, Unparsable
 from tidemark.lake import parquet
 from tidemark.lake.parquet import VALUE_ERRORS, Footer
 from tidemark.lake.store import ObjectStore, open_store
@@ -31,7 +31,7 @@ from tidemark.transport import RefusedError, Transport, UnavailableError
 log = logging.getLogger(__name__)
 
 #: What can be wrong with one series, so that the others are still fetched. A ban (418) ends all at once.
-_SERIES_ERRORS: Final = (RefusedError, UnavailableError, Unparsable, *VALUE_ERRORS)
+SERIES_ERRORS: Final = (RefusedError, UnavailableError, Unparsable, NotServedError, *VALUE_ERRORS)
 Keep = Callable[[Row], bool]
 #: Called after each series: how many are done, of how many, and what the last one was.
 Progress = Callable[[int, int, str], None]
@@ -54,6 +54,15 @@ class Series:
     key: str
     query: Query
     keep: Keep = lambda _: True
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The object that a series became: ``rows`` it holds (0: no answer, no object), ``new`` if it wasn't there."""
+
+    path: str
+    rows: int
+    new: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +106,12 @@ class _Page:
 class Fetcher:
     """One exchange's REST interface and the lake that its answers go to."""
 
-    def __init__(self, settings: Settings, exchange: str, transport: Transport, store: ObjectStore) -> None:
+    def __init__(
+        self, settings: Settings, exchange: str, transport: Transport, store: ObjectStore, now: datetime | None = None
+    ) -> None:
         self.exchange = registry.get(exchange)
+        self.now = now or datetime.now(UTC)
+        self._asked_at = now
         self._settings = settings.exchanges[exchange]
         self._transport = transport
         self._store = store
@@ -114,22 +127,44 @@ class Fetcher:
         pages = self._pages(self.exchange.rest.markets())
         return tuple(str(row["code"]) for page in pages for row in page.rows if row.get("code"))
 
-    def fetch(self, dataset: str, series: Sequence[Series], progress: Progress | None = None) -> FetchSummary:
-        """Ask every series and land what it says; a series that fails is named in the summary."""
-        rows: list[int | None] = []
-        failures = []
+    def history(self, dataset: str, code: str, start: datetime, end: datetime, interval: str = "") -> list[Series]:
+        """The series that together bring what happened on one market from ``start`` up to ``end`` (aware).
+
+        Raises:
+            NotServedError: the exchange serves nothing of that (any more).
+            ValueError: it knows no such interval.
+        """
+        queries = self.exchange.rest.history(dataset, code, start, end, self.now, interval)
+        words = (self.exchange.name, dataset, code, interval, f"{instant(start)}/{instant(end)}")
+        key = " ".join(word for word in words if word)
+        keep = within(start, end)
+        if len(queries) == 1:
+            return [Series(key, queries[0], keep)]
+        return [Series(f"{key} {n}/{len(queries)}", query, keep) for n, query in enumerate(queries, 1)]
+
+    def fetch(
+        self,
+        dataset: str,
+        series: Sequence[Series],
+        progress: Progress | None = None,
+        failures: Iterable[FetchFailure] = (),
+    ) -> FetchSummary:
+        """Ask every series and land what it says; a series that fails is named in the summary, with ``failures``."""
+        answers: list[Answered] = []
+        failed = list(failures)
         for number, one in enumerate(series, 1):
             try:
-                rows.append(self._land(dataset, one))
-            except _SERIES_ERRORS as error:
+                answers.append(self.land(dataset, one))
+            except SERIES_ERRORS as error:
                 log.warning("%s can't be fetched: %s", one.key, error)
-                failures.append(FetchFailure(one.key, f"{type(error).__name__}: {error}"))
+                failed.append(FetchFailure(one.key, f"{type(error).__name__}: {error}"))
             if progress is not None:
                 progress(number, len(series), one.key)
-        landed = [n for n in rows if n]
-        known, empty = rows.count(None), rows.count(0)
+        landed = [answer.rows for answer in answers if answer.new]
+        empty = sum(not answer.rows for answer in answers)
+        known = len(answers) - len(landed) - empty
         name = self.exchange.name
-        return FetchSummary(name, dataset, len(series), len(landed), known, empty, sum(landed), tuple(failures))
+        return FetchSummary(name, dataset, len(series), len(landed), known, empty, sum(landed), tuple(failed))
 
     def plan(self, dataset: str, series: Sequence[Series]) -> FetchSummary:
         """Say what would be asked, and ask nothing."""
@@ -137,34 +172,39 @@ class Fetcher:
             log.info("would ask for %s", one.key)
         return FetchSummary(self.exchange.name, dataset, len(series), 0, 0, 0, 0, dry_run=True)
 
-    def _land(self, dataset: str, series: Series) -> int | None:
-        """Rows that landed: 0 when there were none, None when the same answer lay there already."""
+    def land(self, dataset: str, series: Series) -> Answered:
+        """Ask all pages of a series and write their rows as one object, unless the same answer lies there.
+
+        Raises:
+            One of SERIES_ERRORS, or BannedError.
+        """
         pages = list(self._pages(series.query))
         topic = naming.raw_topic(self.exchange.name, dataset)
         digest = answer_digest(series.key, [page.body for page in pages])
+        path = naming.rest_object(topic, digest)
         rows = list(_numbered(topic, row_offset(digest), _enveloped(pages, series.keep)))
         if not rows:
-            return 0
+            return Answered(path, 0, new=False)
         received = [nanoseconds(row["received_at"]) for row in rows]
         footer = Footer(
             topic, 0, naming.REST_CLUSTER, 0, row_offset(digest), row_offset(digest), rows=len(rows), parsed=1,
             kind="rest", received_min=min(received), received_max=max(received),
         )  # fmt: skip
         data = parquet.write(CONTRACTS[dataset], rows, footer)
-        return len(rows) if self._store.put_new(naming.rest_object(topic, digest), data) else None
+        return Answered(path, len(rows), self._store.put_new(path, data))
 
     def _pages(self, query: Query | None) -> Iterator[_Page]:
         while query is not None:
             request = query.request
             answer = self._transport.get(request.path, request.params, request.group)
-            rows = query.rows(answer.body, answer.asked_at)
+            rows = query.rows(answer.body, self._asked_at or answer.asked_at)
             yield _Page(answer.body, datetime.now(UTC), rows)
             query = query.following(rows)
 
 
 @contextmanager
-def fetcher(settings: Settings, exchange: str) -> Iterator[Fetcher]:
-    """The means to ask ``exchange``; closed afterwards.
+def fetcher(settings: Settings, exchange: str, now: datetime | None = None) -> Iterator[Fetcher]:
+    """The means to ask ``exchange``; closed afterwards. ``now`` is its time (default: the clock).
 
     Raises:
         KeyError: no such exchange.
@@ -172,7 +212,7 @@ def fetcher(settings: Settings, exchange: str) -> Iterator[Fetcher]:
     rest = registry.get(exchange).rest
     url = settings.exchanges[exchange].rest_url
     with Transport(url, rest.limits, rest.remaining) as transport:
-        yield Fetcher(settings, exchange, transport, open_store(settings.lake))
+        yield Fetcher(settings, exchange, transport, open_store(settings.lake), now)
 
 
 def finish(summary: FetchSummary) -> FetchSummary:

@@ -33,11 +33,21 @@ _OWN_START_S = 10.0
 _LIVE_SECONDS = 90.0
 _DAILY_HISTORY = timedelta(days=130)
 _HOURLY_HISTORY = timedelta(days=14)
-LOADS = tuple(f"raw__{dataset}__load" for dataset in naming.STREAM_DATASETS)
 FETCHES = tuple(f"raw__{dataset}__fetch" for dataset in ("market", "candle", "trade", "ticker"))
 BUILDS = ("silver__build", "gold__build")
 CHECK, REPORT, COMPACT = "ops__completeness__check", "gold__daily_report", "raw__lake__compact"
-DAGS = (*FETCHES, *LOADS, *BUILDS, CHECK, REPORT, COMPACT)
+OTHERS = (*FETCHES, *BUILDS, CHECK, REPORT, COMPACT)
+
+
+def loads(settings: Settings) -> tuple[str, ...]:
+    """The DAGs that load what the carried exchanges stream."""
+    carried = {dataset for name in settings.exchanges for dataset in registry.get(name).datasets}
+    return tuple(f"raw__{dataset}__load" for dataset in naming.STREAM_DATASETS if dataset in carried)
+
+
+def dags(settings: Settings) -> tuple[str, ...]:
+    """Every DAG that runs by its schedule."""
+    return (*OTHERS, *loads(settings))
 
 
 @dataclass(frozen=True)
@@ -115,14 +125,14 @@ def wait_until_landed(layout: Layout, settings: Settings, say: Say) -> str:
     return f"{sum(goal.values()):,} records"
 
 
-def wait_for_dags(client: AirflowClient, say: Say, timeout_s: float = 180.0) -> None:
+def wait_for_dags(client: AirflowClient, settings: Settings, say: Say, timeout_s: float = 180.0) -> None:
     """Wait until Airflow has read every DAG.
 
     Raises:
         LocalError: a DAG file can't be imported, or DAGs are missing in the end; names them.
     """
     deadline = time.monotonic() + timeout_s
-    while missing := set(DAGS) - client.dags().keys():
+    while missing := set(dags(settings)) - client.dags().keys():
         if errors := client.import_errors():
             raise LocalError("Airflow can't import " + "; ".join(errors))
         if time.monotonic() > deadline:

@@ -175,14 +175,14 @@ class _Up:
         play = market_day.wait_until_played if self._simulated else market_day.listen
         return [
             Step(played, lambda say: play(layout, say), ("producer",)),
-            Step("DAGs", lambda say: market_day.wait_for_dags(client().client, say), ("Airflow",)),
+            Step("DAGs", lambda say: market_day.wait_for_dags(client().client, settings(), say), ("Airflow",)),
             Step(
                 "history",
                 lambda say: market_day.load_history(client().client, day, say),
                 ("DAGs", "producer"),
             ),
             Step("land", lambda say: market_day.wait_until_landed(layout, settings(), say), (played,)),
-            Step("raw", self._dags(market_day.LOADS), ("land", "history")),
+            Step("raw", self._dags(market_day.loads(layout.settings)), ("land", "history")),
             Step("candles", lambda say: market_day.load_candles(client().client, day, say), ("land", "history")),
             Step("silver", self._dags(("silver__build",)), ("raw", "candles")),
             Step("gold", self._dags(("gold__build",)), ("silver",)),
@@ -249,9 +249,10 @@ class _Up:
         return _write_docs(self._layout, self._local())
 
     def _schedules(self, say: Say) -> str:
-        for dag_id in market_day.DAGS:
+        dags = market_day.dags(self._layout.settings)
+        for dag_id in dags:
             self._airflow_server().client.unpause(dag_id)
-        return f"{len(market_day.DAGS)} DAGs run by their schedules from now on"
+        return f"{len(dags)} DAGs run by their schedules from now on"
 
     def _local(self) -> Settings:
         return children.local_settings(self._layout, self._memory)

@@ -24,15 +24,15 @@ from tidemark_batch import (
     window,
     window_params,
 )
-from tidemark_registry import EXCHANGES, RAW_ASSETS
+from tidemark_registry import RAW_ASSETS, carriers
 
 CODES = Param(
     [], type="array", items={"type": "string"}, title="Markets",
     description="The exchange's own codes, such as KRW-BTC, one a line. Empty: every market that is taken.",
 )  # fmt: skip
 INTERVAL = Param(
-    "all", type="string", enum=["all", "1d", "1h"], title="Interval",
-    description="Width of the candles.",
+    "all", type="string", enum=["all", "1d", "4h", "1h", "15m", "5m", "1m"], title="Interval",
+    description="Width of the candles; all: daily and hourly ones.",
 )  # fmt: skip
 HINT = """
 What is fetched lands in the lake under a name made of the question and the answer, and is loaded from there: the same
@@ -56,8 +56,8 @@ class Fetch:
 
 
 def fetch_dag(spec: Fetch) -> DAG:
-    """The DAG of one dataset: for each exchange fetch, then load what has landed."""
-    form = {**spec.params, "exchange": exchange_param(EXCHANGES), "dry_run": dry_run_param()}
+    """The DAG of one dataset: for each exchange that has it fetch, then load what has landed."""
+    form = {**spec.params, "exchange": exchange_param(carriers(spec.dataset)), "dry_run": dry_run_param()}
     with DAG(
         f"raw__{spec.dataset}__fetch",
         schedule=every(spec.cron),
@@ -65,7 +65,7 @@ def fetch_dag(spec: Fetch) -> DAG:
             spec.about + HINT, tags=("raw", "fetch", "rest", spec.dataset), timeout=spec.timeout, params=form
         ),
     ) as dag:
-        for exchange in EXCHANGES:
+        for exchange in carriers(spec.dataset):
             _fetch_and_load(spec, exchange)
     return dag
 
@@ -158,4 +158,5 @@ FETCHES = (
 )
 
 for _spec in FETCHES:
-    fetch_dag(_spec)
+    if carriers(_spec.dataset):
+        fetch_dag(_spec)

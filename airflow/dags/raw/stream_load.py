@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, get_current_context, task
 from tidemark_batch import dag_arguments, dry_run_param, every, exchange_param, only_if_chosen, run_job
-from tidemark_registry import EXCHANGES, RAW_ASSETS, STREAM_LOADS, StreamLoad
+from tidemark_registry import RAW_ASSETS, STREAM_LOADS, StreamLoad, carriers
 
 DOC = """
 Load landed `{dataset}` objects into `raw.{dataset}_v1`.
@@ -23,7 +23,7 @@ stays where it is and is named in the log; the others are loaded; run again afte
 
 
 def load_dag(spec: StreamLoad) -> DAG:
-    """The DAG of one dataset: one task for each exchange."""
+    """The DAG of one dataset: one task for each exchange that has it."""
     with DAG(
         spec.dag_id,
         schedule=every(spec.cron),
@@ -31,10 +31,10 @@ def load_dag(spec: StreamLoad) -> DAG:
             DOC.format(dataset=spec.dataset),
             tags=("raw", "load", "stream", spec.dataset),
             timeout=spec.timeout,
-            params={"exchange": exchange_param(EXCHANGES), "dry_run": dry_run_param()},
+            params={"exchange": exchange_param(carriers(spec.dataset)), "dry_run": dry_run_param()},
         ),
     ) as dag:
-        for exchange in EXCHANGES:
+        for exchange in carriers(spec.dataset):
             _load(spec.dataset, exchange)
     return dag
 

@@ -301,8 +301,10 @@ NOON = datetime(2026, 3, 11, 12, tzinfo=UTC)
 def test_history_of_trades_is_asked_day_by_day_as_far_as_it_is_served() -> None:
     asked = REST.history("trade", "KRW-BTC", NOON - timedelta(days=9), NOON - timedelta(days=5, hours=12), NOON)
     assert [dict(query.request.params)["days_ago"] for query in asked] == ["7", "6"]
+    assert [dict(query.request.params).get("to") for query in asked] == [None, None]
     today = REST.history("trade", "KRW-BTC", NOON - timedelta(hours=1), NOON, NOON)
     assert ["days_ago" in dict(query.request.params) for query in today] == [False]
+    assert [dict(query.request.params)["to"] for query in today] == ["12:00:01"], "not from the day's end back"
 
 
 def test_what_is_no_longer_served_is_said_plainly() -> None:

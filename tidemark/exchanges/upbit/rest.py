@@ -190,7 +190,10 @@ class Rest:
         count: int = 0,
         today: date | None = None,
     ) -> TicksQuery:
-        """Trades (see ``base.Rest``); at most 500 a page and 7 days back.
+        """Trades of one market and one UTC day, newest first; at most 500 a page and 7 days back.
+
+        ``days_ago`` counts UTC days back from ``today``: an answer of another day is then refused. ``to`` is a time of
+        that day (``HH:MM:SS`` UTC), ``cursor`` a trade id: what comes after it is older. Pages back to ``since``.
 
         Raises:
             ValueError: a day too far back, a malformed time, or a page too large.
@@ -220,7 +223,10 @@ class Rest:
             served = f"candles, and trades since {today - timedelta(days=_DAYS_BACK)} 00:00 UTC"
             raise NotServedError(f"{symbols.NAME} serves {served}: no {dataset} of {code} from {since} to {until}")
         ages = [n for n in range(_DAYS_BACK, -1, -1) if _day_lies_in(today - timedelta(days=n), since, until)]
-        return [self.ticks(code, days_ago=n, since=since, today=today) for n in ages]
+        return [
+            self.ticks(code, days_ago=n, to=_until(today - timedelta(days=n), until), since=since, today=today)
+            for n in ages
+        ]
 
     def tickers(self, codes: Sequence[str]) -> TickersQuery:
         """States of these markets, 100 a request.
@@ -235,6 +241,12 @@ class Rest:
 
 def _midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def _until(day: date, until: datetime) -> str:
+    """The first whole second of the day that lies behind ``until``; none where that is another day."""
+    behind = until.astimezone(UTC) + timedelta(seconds=1)
+    return f"{behind:%H:%M:%S}" if behind.date() == day else ""
 
 
 def _day_lies_in(day: date, since: datetime, until: datetime) -> bool:
