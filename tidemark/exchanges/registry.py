@@ -9,9 +9,10 @@ from typing import Final
 
 from tidemark.exchanges import connection
 from tidemark.exchanges.base import Exchange, Ignored, Parsed, Unparsable
+from tidemark.exchanges.binance import BINANCE
 from tidemark.exchanges.upbit import UPBIT
 
-_ALL: Final[tuple[Exchange, ...]] = (UPBIT,)
+_ALL: Final[tuple[Exchange, ...]] = (UPBIT, BINANCE)
 EXCHANGES: Final[dict[str, Exchange]] = {exchange.name: exchange for exchange in _ALL}
 
 
