@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import datetime
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -30,8 +32,13 @@ _EXPECTED = {
     "tidemark.settings.SettingsError",
     "tidemark.local.process.LocalError",
     "tidemark.jobs.migrate.TopicsError",
+    "tidemark.jobs.replay_targets.ReplayError",
+    "tidemark.lake.store.StoreError",
     "tidemark.warehouse.connection.WarehouseError",
 }
+_NONE: list[str] = []
+_DAY = ["%Y-%m-%d"]
+_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 _Logs = Annotated[str | None, typer.Argument(help="One service, such as sink; all of them when left out.")]
 
 
@@ -99,6 +106,34 @@ def sink() -> None:
 def simulate(context: typer.Context) -> None:
     """Run a simulated exchange, or replay a recording, on the exchange's own protocol."""
     _become("tidemark.local.simulator", *context.args)
+
+
+@app.command()
+def replay(
+    run: Annotated[str, typer.Argument(help="Name of the run: its topics are replay.<RUN>.raw.…")] = "",
+    exchange: Annotated[str, typer.Option(help="Whose records.")] = "",
+    day: Annotated[datetime | None, typer.Option(formats=_DAY, help="A whole UTC day.")] = None,
+    start: Annotated[datetime | None, typer.Option("--from", formats=_TIMES, help="Or from here, UTC,")] = None,
+    end: Annotated[datetime | None, typer.Option("--to", formats=_TIMES, help="until here, not included.")] = None,
+    dataset: Annotated[list[str], typer.Option(help="May be given again; all when left out.")] = _NONE,
+    market: Annotated[list[str], typer.Option(help="Such as BTC-KRW; as often as you like; else all.")] = _NONE,
+    speed: Annotated[float | None, typer.Option(help="Times its own pace; else as fast as possible.")] = None,
+    file: Annotated[Path | None, typer.Option(help="To this file (-: standard output) instead of topics.")] = None,
+    form: Annotated[str, typer.Option("--format", help="ndjson, or capture (for `simulate --replay`).")] = "ndjson",
+    lake: Annotated[str, typer.Option(help="Read from landing, or from the compacted hours.")] = "landing",
+    drop: Annotated[bool, typer.Option("--drop", help="Delete the topics of this run instead.")] = False,
+) -> None:
+    """Play a part of the lake again, in the order it was received: to topics of its own, or to a file."""
+    from tidemark.jobs import replay as job
+    from tidemark.jobs import replay_targets
+
+    settings = _settings()
+    if drop:
+        print(f"deleted: {', '.join(replay_targets.drop(settings.kafka, run))}")
+        return
+    order = job.order(exchange, day, start, end, dataset, market, lake, speed)
+    summary = job.run(settings, run, order, file, form, show=lambda line: print(line, file=sys.stderr))
+    print(summary, file=sys.stderr)
 
 
 @app.command(context_settings=_PASS_ON)

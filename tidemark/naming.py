@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Final
 
 VERSION: Final = 1
@@ -35,8 +36,9 @@ SUBSCRIPTIONS: Final = "control.subscriptions.v1"
 
 _DAY_MS: Final = 24 * 60 * 60 * 1000
 _TOPIC = re.compile(r"raw\.(?P<exchange>[a-z0-9]+)\.(?P<dataset>[a-z]+)\.v(?P<version>[0-9]+)")
+_RUN = r"[a-z0-9-]{1,40}"
 _CHAIN = re.compile(
-    r"(?P<topic>[a-z0-9._]+)/(?P<cluster>.+)-(?P<epoch>[0-9]+)/p(?P<partition>[0-9]{4,})/(?P<start>[0-9]{20})\.parquet"
+    r"(?P<topic>[a-z0-9._-]+)/(?P<cluster>.+)-(?P<epoch>[0-9]+)/p(?P<partition>[0-9]{4,})/(?P<start>[0-9]{20})\.parquet"
 )
 
 
@@ -96,9 +98,26 @@ def replay_topic(run: str, topic: str) -> str:
     Raises:
         ValueError: ``run`` is not made of 1 to 40 lower-case letters, digits and dashes.
     """
-    if not re.fullmatch(r"[a-z0-9-]{1,40}", run):
+    if not re.fullmatch(_RUN, run):
         raise ValueError(f"run {run!r}: a name of 1 to 40 lower-case letters, digits and dashes")
     return f"replay.{run}.{topic}"
+
+
+def replay_topics(run: str, topics: Iterable[Topic]) -> tuple[Topic, ...]:
+    """Where the records of ``topics`` go when they are played again.
+
+    Kept until somebody deletes them: the records carry the times of the day that is played, so any retention would
+    take them at once.
+
+    Raises:
+        ValueError: see :func:`replay_topic`.
+    """
+    return tuple(replace(topic, name=replay_topic(run, topic.name), retention_ms=-1) for topic in topics)
+
+
+def original_topic(topic: str) -> str:
+    """The topic whose records ``topic`` holds: itself, or the one that is played again to it."""
+    return re.sub(rf"^replay\.{_RUN}\.", "", topic)
 
 
 def dead_letter_topic(topic: str) -> str:
@@ -106,6 +125,7 @@ def dead_letter_topic(topic: str) -> str:
     return f"{topic}.dlq"
 
 
+@cache
 def parse_raw_topic(topic: str) -> TopicName:
     """The exchange, dataset and version of a raw topic.
 

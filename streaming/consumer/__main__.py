@@ -6,8 +6,10 @@ act). Doesn't: work (``worker``).
 
 from __future__ import annotations
 
+import argparse
 import signal
 import sys
+from collections.abc import Sequence
 
 import structlog
 
@@ -20,10 +22,16 @@ from tidemark.lake.store import StoreError
 
 def main() -> int:
     """Run a sink; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m streaming.consumer",
+        description="Records of the topics to typed Parquet in the lake. Settings come from the environment.",
+    )
+    parser.add_argument("--topic", action="append", help="only this one, of a replay say (may be given again)")
+    topics = parser.parse_args().topic or []
     try:
-        settings = config.load()
+        settings = _of_their_own(config.load(), topics)
         logs.setup(settings.sink.worker)
-        sink = Sink(settings)
+        sink = Sink(settings, topics=topics)
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: sink.stop())
         sink.run()
@@ -34,6 +42,14 @@ def main() -> int:
         structlog.get_logger().critical("sink stops", error=str(error))
         return 1
     return 0
+
+
+def _of_their_own(settings: config.Settings, topics: Sequence[str]) -> config.Settings:
+    """Chosen topics get a group of their own, so that the platform's sinks don't share in them."""
+    if not topics:
+        return settings
+    group = ".".join([settings.sink.group, *sorted(topics)])
+    return settings.model_copy(update={"sink": settings.sink.model_copy(update={"group": group})})
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from streaming.consumer.records import Record
 from tidemark.exchanges import registry
 from tidemark.exchanges.base import Ignored, Parsed, Row, Unparsable
 from tidemark.lake.chain import Chain
-from tidemark.naming import parse_raw_topic
+from tidemark.naming import original_topic, parse_raw_topic
 
 _log = structlog.get_logger()
 #: The parser failed in a way it should not: a fault of ours, so the record waits for the fix as a dead letter.
@@ -34,7 +34,7 @@ class Decoder:
     """Decodes the records of one partition."""
 
     def __init__(self, chain: Chain) -> None:
-        name = parse_raw_topic(chain.topic)
+        name = parse_raw_topic(original_topic(chain.topic))
         self.dataset = name.dataset
         self._exchange = registry.get(name.exchange).name
         self._place: Row = {

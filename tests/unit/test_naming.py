@@ -32,6 +32,28 @@ def test_other_names_are_refused(name: str) -> None:
         naming.parse_raw_topic(name)
 
 
+def test_a_replay_has_topics_of_its_own_that_never_expire() -> None:
+    originals = naming.topics("upbit", ("trade",))
+    played = naming.replay_topics("run-1", originals)
+    assert [t.name for t in played] == ["replay.run-1.raw.upbit.trade.v1", "replay.run-1.raw.upbit.trade.v1.dlq"]
+    assert [t.partitions for t in played] == [t.partitions for t in originals]
+    assert {t.retention_ms for t in played} == {-1}
+    assert naming.original_topic(played[0].name) == "raw.upbit.trade.v1"
+    assert naming.original_topic("raw.upbit.trade.v1") == "raw.upbit.trade.v1"
+
+
+@pytest.mark.parametrize("run", ["", "Run", "a.b", "x" * 41, "raw/", "a b"])
+def test_a_run_needs_a_plain_name(run: str) -> None:
+    with pytest.raises(ValueError, match="lower-case letters"):
+        naming.replay_topic(run, "raw.upbit.trade.v1")
+
+
+def test_the_chain_of_a_replay_is_read_back() -> None:
+    path = naming.chain_object("replay.run-1.raw.upbit.trade.v1", "c", 0, 0, 5)
+    found = naming.parse_chain_object(path)
+    assert found == naming.ChainObject("replay.run-1.raw.upbit.trade.v1", "c", 0, 0, 5)
+
+
 def test_a_chain_object_is_read_back() -> None:
     path = naming.chain_object("raw.upbit.trade.v1", "Mk3-x_Q", 2, 3, 17)
     assert path == "landing/raw.upbit.trade.v1/Mk3-x_Q-2/p0003/00000000000000000017.parquet"

@@ -28,7 +28,8 @@ from tidemark.contracts import CONTRACTS
 from tidemark.lake import parquet
 from tidemark.lake.store import ObjectMissingError, ObjectStore, StoreError, crc32c
 
-_ROW_GROUP_ROWS: Final = 1_000_000
+#: Each source of a part begins a row group of its own; a larger one takes several.
+ROW_GROUP_ROWS: Final = 1_000_000
 _HEX: Final = 32
 _MANIFEST: Final = re.compile(r"dt=(?P<day>[0-9-]{10})/hour=(?P<hour>[0-9]{2})/_manifest-[0-9]{5}\.json$")
 
@@ -190,7 +191,7 @@ def _encode(store: ObjectStore, hour: Hour, part: Part) -> tuple[bytes, str]:
         for source in part.sources:
             table = _rows_as_said(store, hour, part, source)
             taken.append(_table_digest(table))
-            writer.write_table(table, row_group_size=_ROW_GROUP_ROWS)
+            writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
         digest = _combined(taken)
         said = {"kind": "part", "rows": part.rows, "sources": len(part.sources), "content_sha256": digest}
         writer.add_key_value_metadata({parquet.FOOTER_KEY.decode(): json.dumps(said)})

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from tidemark.contracts import CONTRACTS, Contract
 from tidemark.contracts.render import arrow_schema
 from tidemark.lake.store import ObjectStore, StoreError
-from tidemark.naming import parse_raw_topic
+from tidemark.naming import original_topic, parse_raw_topic
 
 FOOTER_KEY: Final = b"tidemark"
 #: Rows a row group: what a reader that streams holds at once.
@@ -157,7 +157,7 @@ def write(contract: Contract, rows: Sequence[Row], footer: Footer) -> bytes:
 
 def write_gap(footer: Footer) -> bytes:
     """The zero-row object that stands for offsets that no log holds any more."""
-    return encode(CONTRACTS[parse_raw_topic(footer.topic).dataset], [], footer)
+    return encode(CONTRACTS[parse_raw_topic(original_topic(footer.topic)).dataset], [], footer)
 
 
 def read(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
