@@ -133,6 +133,14 @@ class Query(Protocol):
         """
 
 
+class DepthQuery(Query, Protocol):
+    """A question for a book."""
+
+    @property
+    def levels(self) -> int | None:
+        """At how many levels a side the answer is cut off; None: it holds all."""
+
+
 class Rest(Protocol):
     """What an exchange serves over HTTP."""
 
@@ -163,7 +171,7 @@ class Rest(Protocol):
     def tickers(self, codes: Sequence[str]) -> Query:
         """The state of these markets now, as many a page as a request can hold."""
 
-    def depth(self, code: str) -> Query:
+    def depth(self, code: str) -> DepthQuery:
         """The book now, as a row of the dataset ``depth`` that its changes build on.
 
         Raises:

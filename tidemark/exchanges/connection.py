@@ -1,7 +1,7 @@
 """Records that producers write about their own connections, into the topic of the dataset ``system``.
 
 Lives here: their form, written and read in one place, whatever the exchange. Doesn't: when they are written
-(``streaming.producer``). The Kafka record carries the header ``kind`` with ``open`` or ``close``.
+(``streaming.producer``). The Kafka record carries the header ``kind`` with ``open``, ``close`` or ``break``.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ from tidemark.exchanges.base import Parsed, Row, Unparsable
 
 OPEN: Final = "open"
 CLOSE: Final = "close"
+#: Numbers of a stream are missing.
+BREAK: Final = "break"
 #: A frame too large for a record: only its beginning is there, to be dead-lettered.
 OVERSIZED: Final = "oversized"
-KINDS: Final = (OPEN, CLOSE, OVERSIZED)
+KINDS: Final = (OPEN, CLOSE, BREAK, OVERSIZED)
 
 _COLUMNS: Final = ("kind", "exchange", "connection", "worker", "frames", "reason", "subscription")
+#: Which of a record's times is when it happened.
+_AT: Final = {OPEN: "opened_at", CLOSE: "closed_at", BREAK: "found_at"}
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
@@ -51,16 +55,42 @@ class ConnectionRecord:
         return _ENCODE({"kind": self.kind, **known})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakRecord:
+    """Changes of one market's stream that never came: the numbers missing, and between which moments.
+
+    ``found_at`` is by our clock, ``from_at`` and ``to_at`` (the changes before and after) by the exchange's; all UTC.
+    """
+
+    exchange: str
+    connection: str
+    worker: str
+    found_at: datetime
+    dataset: str
+    code: str
+    reason: str
+    first_missing: int | None = None
+    last_missing: int | None = None
+    from_at: datetime | None = None
+    to_at: datetime | None = None
+
+    def encode(self) -> bytes:
+        """The record's value: JSON."""
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        return _ENCODE({"kind": BREAK, **{name: value for name, value in fields.items() if value is not None}})
+
+
 def parse(value: bytes) -> Parsed:
-    """The row of the dataset ``system`` that a connection record is.
+    """The row of the dataset ``system`` that a connection record or a break is.
 
     Raises:
         Unparsable: it is not one.
     """
     record = messages.decode(value)
-    if not isinstance(record, dict) or record.get("kind") not in (OPEN, CLOSE):
-        raise Unparsable("bad_record", f"not a record of an opened or closed connection: {values.shown(value[:60])}")
-    at = "opened_at" if record["kind"] == OPEN else "closed_at"
+    kind = record.get("kind") if isinstance(record, dict) else None
+    at = _AT.get(kind) if isinstance(kind, str) else None
+    if at is None:
+        raise Unparsable("bad_record", f"not a record of a connection or a break: {values.shown(value[:60])}")
     row: Row = {name: record.get(name) for name in _COLUMNS}
     for name in ("exchange", "connection", "worker"):
         row[name] = values.text(record.get(name), name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tidemark.exchanges import connection
+from tidemark.exchanges import book_records, connection
 from tidemark.exchanges.base import Exchange, Ignored, Parsed, Unparsable
 from tidemark.exchanges.binance import BINANCE
 from tidemark.exchanges.upbit import UPBIT
@@ -38,6 +38,9 @@ def read(exchange: str, dataset: str, kind: str | None, value: bytes) -> Parsed 
         return get(exchange).parse(dataset, value)
     if kind == connection.OVERSIZED:
         raise Unparsable("truncated", "the frame was too large for a record: only its beginning is here")
-    if kind in (connection.OPEN, connection.CLOSE):
+    if kind in (connection.OPEN, connection.CLOSE, connection.BREAK):
         return connection.parse(value)
-    raise Unparsable("unknown_kind", f"a record of kind {kind!r}; known are {', '.join(connection.KINDS)}")
+    if kind in book_records.KINDS:
+        return book_records.parse(get(exchange), dataset, kind, value)
+    known = ", ".join((*connection.KINDS, *book_records.KINDS))
+    raise Unparsable("unknown_kind", f"a record of kind {kind!r}; known are {known}")

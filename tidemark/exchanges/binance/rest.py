@@ -134,6 +134,7 @@ class DepthQuery:
 
     code: str
     dataset: ClassVar[str] = "depth"
+    levels: ClassVar[int | None] = _DEPTH
 
     @property
     def request(self) -> Request:

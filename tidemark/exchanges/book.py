@@ -1,0 +1,343 @@
+"""A market's book built from numbered changes: exact, pure, and it knows when a change is missing.
+
+Lives here: the levels (:class:`Book`) and the two ways in which exchanges number changes (:class:`SpannedBook`: spans
+of numbers, and a snapshot that has to be asked for; :class:`LinkedBook`: links to the change before, and snapshots
+that come by themselves). Doesn't: messages (``<exchange>/frames`` makes the rows of the dataset ``depth`` that are
+taken here), asking for snapshots (``streaming.producer``), records (``book_records``).
+
+Levels deeper than the snapshot reached are not known in full, and are left out.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Context, Decimal
+from enum import StrEnum
+from typing import Any, Final, Protocol
+
+from tidemark.exchanges.base import Row
+
+Level = tuple[Decimal, Decimal]
+
+#: Any sum of sizes is exact in it.
+_WIDE: Final = Context(prec=100, rounding=ROUND_HALF_UP)
+_PRICE_STEP: Final = Decimal(1).scaleb(-12)
+_RATIO_STEP: Final = Decimal(1).scaleb(-6)
+
+
+class Outcome(StrEnum):
+    """What became of a row."""
+
+    APPLIED = "applied"
+    #: It says nothing that isn't in the book already.
+    STALE = "stale"
+    #: There is no book to apply it to yet: a snapshot is needed.
+    WAITING = "waiting"
+    #: Changes before it are missing, so the book is gone: a snapshot is needed.
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An outcome; where changes are missing, the first and last of their numbers (None: they can't be told)."""
+
+    outcome: Outcome
+    missing: tuple[int, int] | None = None
+    reason: str = ""
+
+
+_APPLIED: Final = Verdict(Outcome.APPLIED)
+_STALE: Final = Verdict(Outcome.STALE)
+_WAITING: Final = Verdict(Outcome.WAITING)
+
+
+class Side:
+    """The levels of one side: prices in order, lowest first, and the size at each."""
+
+    __slots__ = ("_asks", "edge", "prices", "sizes")
+
+    def __init__(self, *, asks: bool) -> None:
+        self._asks = asks
+        self.prices: list[Decimal] = []
+        self.sizes: dict[Decimal, Decimal] = {}
+        #: The deepest price that is known; None: all are.
+        self.edge: Decimal | None = None
+
+    def __len__(self) -> int:
+        return len(self.prices)
+
+    def replace(self, prices: Sequence[Decimal], sizes: Sequence[Decimal], most: int | None) -> None:
+        """Begin anew; a side of ``most`` levels was cut off there."""
+        self.sizes = {price: size for price, size in zip(prices, sizes, strict=True) if size}
+        self.prices = sorted(self.sizes)
+        cut = most is not None and len(prices) >= most and bool(self.prices)
+        self.edge = (self.prices[-1] if self._asks else self.prices[0]) if cut else None
+
+    def change(self, prices: Sequence[Decimal], sizes: Sequence[Decimal]) -> None:
+        """Put sizes at prices; 0 removes a level, and removing one that isn't there is in order."""
+        held, ordered, edge, asks = self.sizes, self.prices, self.edge, self._asks
+        for price, size in zip(prices, sizes, strict=True):
+            if size:
+                if price not in held:
+                    if edge is not None and (price > edge if asks else price < edge):
+                        continue
+                    insort(ordered, price)
+                held[price] = size
+            elif held.pop(price, None) is not None:
+                del ordered[bisect_left(ordered, price)]
+
+    def top(self, count: int) -> list[Level]:
+        """The best levels, best first."""
+        best = self.prices[:count] if self._asks else self.prices[: -count - 1 : -1]
+        return [(price, self.sizes[price]) for price in best]
+
+    @property
+    def best(self) -> Level | None:
+        """The best level; None: the side is empty."""
+        if not self.prices:
+            return None
+        price = self.prices[0 if self._asks else -1]
+        return price, self.sizes[price]
+
+
+class Book:
+    """A book at the moment ``changed_at`` (the exchange's clock, UTC), after the change ``update_id``."""
+
+    def __init__(self) -> None:
+        self.asks = Side(asks=True)
+        self.bids = Side(asks=False)
+        self.update_id: int | None = None
+        self.changed_at: datetime | None = None
+
+    def replace(self, row: Row, most: int | None = None) -> None:
+        """Begin anew with a snapshot, which an exchange cuts off at ``most`` levels a side (None: it doesn't)."""
+        self.asks.replace(*_levels(row, "ask"), most)
+        self.bids.replace(*_levels(row, "bid"), most)
+        self._mark(row)
+
+    def change(self, row: Row) -> None:
+        """Apply a change. Whether it is the next one isn't asked here."""
+        self.asks.change(*_levels(row, "ask"))
+        self.bids.change(*_levels(row, "bid"))
+        self._mark(row)
+
+    def is_thin(self, count: int) -> bool:
+        """Whether the market has moved so far that fewer than ``count`` levels of a side are known."""
+        return any(side.edge is not None and len(side) < count for side in (self.asks, self.bids))
+
+    @property
+    def is_crossed(self) -> bool:
+        """Whether someone bids what another asks: a book in order never shows that."""
+        ask, bid = self.asks.best, self.bids.best
+        return ask is not None and bid is not None and bid[0] >= ask[0]
+
+    @property
+    def spread(self) -> Decimal | None:
+        """Lowest ask less highest bid."""
+        ask, bid = self.asks.best, self.bids.best
+        return None if ask is None or bid is None else _WIDE.subtract(ask[0], bid[0])
+
+    @property
+    def weighted_mid(self) -> Decimal | None:
+        """Middle weighted by the size on the other side, rounded to 12 decimals: nearer the side that is thin."""
+        ask, bid = self.asks.best, self.bids.best
+        if ask is None or bid is None:
+            return None
+        weighted = _WIDE.add(_WIDE.multiply(bid[0], ask[1]), _WIDE.multiply(ask[0], bid[1]))
+        return _WIDE.quantize(_WIDE.divide(weighted, _WIDE.add(ask[1], bid[1])), _PRICE_STEP)
+
+    def total_sizes(self, count: int) -> tuple[Decimal, Decimal]:
+        """Sum of the sizes of the best ``count`` asks, and of the bids."""
+        return total(self.asks.top(count)), total(self.bids.top(count))
+
+    def imbalance(self, count: int) -> Decimal | None:
+        """(bids less asks) over their sum within the best ``count`` levels, rounded to 6 decimals; None: no levels."""
+        asks, bids = self.total_sizes(count)
+        whole = _WIDE.add(asks, bids)
+        return _WIDE.quantize(_WIDE.divide(_WIDE.subtract(bids, asks), whole), _RATIO_STEP) if whole else None
+
+    def _mark(self, row: Row) -> None:
+        self.update_id = _number(row, "last_update_id")
+        at = row["changed_at"] or row["event_at"]
+        self.changed_at = at if isinstance(at, datetime) else None
+
+
+def total(levels: Sequence[Level]) -> Decimal:
+    """The exact sum of the levels' sizes."""
+    found = Decimal(0)
+    for _, size in levels:
+        found = _WIDE.add(found, size)
+    return found
+
+
+class Numbered(Protocol):
+    """A book that knows which change comes next."""
+
+    @property
+    def book(self) -> Book:
+        """The levels; to be read only while the book ``is_live``."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the book is the market's as of its latest change."""
+
+    def take(self, row: Row) -> Verdict:
+        """Take the next row of the dataset ``depth`` of this market, and say what became of it."""
+
+
+class SpannedBook:
+    """Changes cover the numbers ``first_update_id`` to ``last_update_id``; each names the last of the one before.
+
+    Changes are held back until the snapshot comes that was asked for (at most ``patience`` of them; the oldest go
+    first). The first that is applied must cover the snapshot's number or follow it directly; all before it are in the
+    snapshot. From then on each must follow the one before.
+
+    A change that begins before the latest one's end and reaches beyond it is applied: it carries the sizes as they are
+    after it for every level that changed within its span, so nothing is lost by what it repeats. (Two connections that
+    overlap may cut the same changes into other spans.)
+    """
+
+    def __init__(self, most: int | None = None, patience: int = 1_000) -> None:
+        self.book = Book()
+        self._most = most
+        self._held: deque[Row] = deque(maxlen=patience)
+        self._heard: int | None = None
+        self._snapshot: int | None = None
+        self._linked = False
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the book is the market's as of its latest change."""
+        return self._linked
+
+    @property
+    def needs_snapshot(self) -> bool:
+        """Whether changes wait for a snapshot."""
+        return self._snapshot is None
+
+    def take(self, row: Row) -> Verdict:
+        """Take a change as it comes over the stream, or a snapshot.
+
+        A snapshot is ``stale`` when changes between it and the first one held are missing: ask for another.
+        """
+        if row["kind"] == "snapshot":
+            return self._begin(row)
+        first, last, before = (_number(row, f"{name}_update_id") for name in ("first", "last", "prev"))
+        if first is None or last is None or before is None:
+            self.drop()
+            return Verdict(Outcome.BROKEN, None, "a change without its numbers")
+        heard = self._heard
+        if heard is not None and last <= heard:
+            return _STALE
+        self._heard = last
+        if heard is not None and before > heard:
+            self.drop()
+            self._held.append(row)
+            return Verdict(
+                Outcome.BROKEN, (heard + 1, before), f"change {last} follows {before}, and {heard} came last"
+            )
+        if self._snapshot is None:
+            self._held.append(row)
+            return _WAITING
+        return self._follow(row, first, last, before)
+
+    def drop(self) -> None:
+        """Give the book up: changes from now on are held for a new snapshot."""
+        self._held.clear()
+        self._snapshot = None
+        self._linked = False
+
+    def _begin(self, row: Row) -> Verdict:
+        number = _number(row, "last_update_id")
+        if number is None:
+            return Verdict(Outcome.STALE, None, "a snapshot without its number")
+        if self._snapshot is not None:
+            return Verdict(Outcome.STALE, None, "there is a book already")
+        held = [one for one in self._held if _int(one, "last_update_id") >= number]
+        if held and not _continues(number, held[0]):
+            first = _int(held[0], "first_update_id")
+            return Verdict(Outcome.STALE, None, f"snapshot {number} is older than change {first}, the first one held")
+        self._held.clear()
+        self._snapshot = number
+        self.book.replace(row, self._most)
+        for one in held:
+            self.book.change(one)
+        self._linked = bool(held)
+        return _APPLIED
+
+    def _follow(self, row: Row, first: int, last: int, before: int) -> Verdict:
+        if not self._linked and self._snapshot is not None:
+            if last < self._snapshot:
+                return _STALE
+            if not first <= self._snapshot <= last and before != self._snapshot:
+                self.drop()
+                self._held.append(row)
+                return _WAITING
+            self._linked = True
+        self.book.change(row)
+        return _APPLIED
+
+
+class LinkedBook:
+    """Each change names the number before it (``prev_update_id``); a snapshot comes by itself, and after every break.
+
+    A change that names the book's number and has none of its own beyond it is a sign of life; one with a lower number
+    of its own has reset the numbers.
+    """
+
+    def __init__(self) -> None:
+        self.book = Book()
+        self._live = False
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the book is the market's as of its latest change."""
+        return self._live
+
+    def take(self, row: Row) -> Verdict:
+        """Take a change or a snapshot as it comes over the stream."""
+        last, before = _number(row, "last_update_id"), _number(row, "prev_update_id")
+        if row["kind"] == "snapshot":
+            self.book.replace(row)
+            self._live = last is not None
+            return _APPLIED
+        at = self.book.update_id
+        if not self._live or at is None:
+            return _WAITING
+        if last is None or before is None:
+            self._live = False
+            return Verdict(Outcome.BROKEN, None, "a change without its numbers")
+        if before == at:
+            self.book.change(row)
+            return _APPLIED
+        if before < at and last <= at:
+            return _STALE
+        self._live = False
+        missing = (at + 1, before) if before > at else None
+        return Verdict(Outcome.BROKEN, missing, f"change {last} follows {before}, and {at} came last")
+
+
+def _continues(number: int, row: Row) -> bool:
+    """Whether a change is the first one to apply to snapshot ``number``."""
+    first, last = _int(row, "first_update_id"), _int(row, "last_update_id")
+    return first <= number <= last or row["prev_update_id"] == number
+
+
+def _levels(row: Row, side: str) -> tuple[Any, Any]:
+    return row[f"{side}_prices"] or (), row[f"{side}_sizes"] or ()
+
+
+def _number(row: Row, name: str) -> int | None:
+    value = row[name]
+    return value if isinstance(value, int) else None
+
+
+def _int(row: Row, name: str) -> int:
+    value = _number(row, name)
+    if value is None:
+        raise ValueError(f"a change was held without its {name}")
+    return value
