@@ -427,5 +427,5 @@ def test_the_reader_of_records_knows_their_kinds() -> None:
         registry.read("upbit", "system", "oversized", samples.TRADE)
     with pytest.raises(Unparsable, match="unknown_kind"):
         registry.read("upbit", "system", "new", b"{}")
-    with pytest.raises(KeyError, match="there are: .*upbit"):
+    with pytest.raises(KeyError, match=r"there are: .*upbit"):
         registry.read("nyse", "trade", None, samples.TRADE)
