@@ -54,7 +54,8 @@ def start_cluster(exchanges: list[str]) -> str:
         raise RuntimeError("librdkafka can't start its in-memory cluster")
     kafka.rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0)
     # The mock's admin API can't create topics, so what `tidemark migrate` does elsewhere happens here.
-    for topic in [topic for name in exchanges for topic in naming.topics(name, registry.get(name).datasets)]:
+    topics = [topic for name in exchanges for topic in naming.topics(name, registry.get(name).datasets)]
+    for topic in [*topics, *naming.control_topics()]:
         failed = kafka.rd_kafka_mock_topic_create(cluster, topic.name.encode(), topic.partitions, 1)
         if failed:
             raise RuntimeError(f"librdkafka can't make topic {topic.name} in memory: error {failed}")

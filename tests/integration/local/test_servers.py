@@ -164,7 +164,8 @@ def test_kafka_without_a_network_says_so(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_the_memory_broker_has_the_declared_topics(memory_bootstrap: str) -> None:
     found = AdminClient({"bootstrap.servers": memory_bootstrap}).list_topics(timeout=10).topics
-    declared = {topic.name: topic.partitions for topic in naming.topics("upbit", registry.get("upbit").datasets)}
+    topics = [*naming.topics("upbit", registry.get("upbit").datasets), *naming.control_topics()]
+    declared = {topic.name: topic.partitions for topic in topics}
     assert {name: len(topic.partitions) for name, topic in found.items()} == declared
     topic = naming.raw_topic("upbit", "trade")
     produce(memory_bootstrap, topic, 50)
