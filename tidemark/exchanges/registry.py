@@ -10,9 +10,10 @@ from typing import Final
 from tidemark.exchanges import book_records, connection
 from tidemark.exchanges.base import Exchange, Ignored, Parsed, Unparsable
 from tidemark.exchanges.binance import BINANCE
+from tidemark.exchanges.okx import OKX
 from tidemark.exchanges.upbit import UPBIT
 
-_ALL: Final[tuple[Exchange, ...]] = (UPBIT, BINANCE)
+_ALL: tuple[Exchange, ...] = (UPBIT, OKX, BINANCE)
 EXCHANGES: Final[dict[str, Exchange]] = {exchange.name: exchange for exchange in _ALL}
 
 

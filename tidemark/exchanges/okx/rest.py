@@ -1,0 +1,330 @@
+"""OKX's REST interface: what to ask, how to read the answer, what to ask next.
+
+Lives here: one query a path that the platform uses. Doesn't: sending (``transport``), when to ask (``jobs``).
+
+Every answer is ``{"code":"0","msg":"","data":[…]}``. Another code is an error, with HTTP 200 or not: too many requests
+and an exchange that is down come as 429 and 5xx, which ``transport`` waits for. Lists come newest first, and ``after``
+asks for what is *older* than it. The events are the socket's (``rows``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from tidemark.exchanges import messages
+from tidemark.exchanges.base import NotServedError, Request, Row, Unparsable
+from tidemark.exchanges.layout import Layout
+from tidemark.exchanges.okx import rows as events
+from tidemark.exchanges.okx import symbols
+from tidemark.exchanges.okx.symbols import Instrument
+from tidemark.exchanges.values import decimal, shown, text
+
+_A_PAGE: Final = 100
+_LEVELS: Final = 400
+#: How many bars back from now the faster of the two paths reaches.
+_RECENT_BARS: Final = 1_440
+#: Trades, and bars of a second, are served for three months.
+_THREE_MONTHS: Final = timedelta(days=90)
+#: What the list of markets is asked for: what Tidemark takes from OKX. Options are listed by family only.
+_LISTED: Final = ("SWAP", "SPOT")
+_TYPES: Final = {"spot": "SPOT", "swap": "SWAP", "future": "FUTURES", "option": "OPTION"}
+#: Codes of errors that pass by themselves.
+_PASSING: Final = ("50001", "50004", "50011", "50013", "50026", "50040")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MARKET: Final = Layout(
+    "market", (("state", "state", text), ("tick_size", "tickSz", decimal)), frozenset(("instId", "instType"))
+)
+
+
+class _Events(msgspec.Struct):
+    data: list[msgspec.Raw]
+
+
+_EVENTS: Final = msgspec.json.Decoder(_Events)
+
+
+@dataclass(frozen=True, slots=True)
+class MarketsQuery:
+    """Every listed swap, then every spot market. The answer carries no time: ``event_at`` is when it was asked."""
+
+    kinds: tuple[str, ...] = _LISTED
+    dataset: ClassVar[str] = "market"
+
+    @property
+    def request(self) -> Request:
+        """The request of this page."""
+        return Request("/api/v5/public/instruments", (("instType", self.kinds[0]),), "instruments")
+
+    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+        """One row an instrument."""
+        return [_market(body, item, message, asked_at) for item, message in enumerate(_objects(body))]
+
+    def following(self, rows: Sequence[Row]) -> MarketsQuery | None:
+        """The next kind of instruments."""
+        return MarketsQuery(self.kinds[1:]) if self.kinds[1:] else None
+
+
+@dataclass(frozen=True, slots=True)
+class CandlesQuery:
+    """Bars of one instrument that start before ``to``; pages back until ``since`` or the first bar.
+
+    ``/market/candles`` is faster and reaches back about 1,440 bars; where it has no more, ``/market/history-candles``
+    goes on. The bar that is forming is the newest of an answer, and marked as not closed.
+    """
+
+    instrument: Instrument
+    interval: str
+    to: datetime | None
+    since: datetime | None
+    count: int
+    recent: bool = True
+    dataset: ClassVar[str] = "candle"
+
+    @property
+    def request(self) -> Request:
+        """The request of this page."""
+        name = "candles" if self.recent else "history-candles"
+        params = [("instId", self.instrument.code), ("bar", symbols.INTERVALS[self.interval])]
+        if self.to is not None:
+            params.append(("after", _milliseconds(self.to)))
+        return Request(f"/api/v5/market/{name}", (*params, ("limit", str(self.count))), name)
+
+    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+        """One row a bar, newest first."""
+        return [events.candle(self.instrument, self.interval, values) for values in _data(body)]
+
+    def following(self, rows: Sequence[Row]) -> CandlesQuery | None:
+        """The bars before the oldest of this page."""
+        if not rows:
+            return replace(self, recent=False) if self.recent else None
+        oldest = min(_time(row) for row in rows)
+        if self.to is not None and oldest >= self.to:
+            raise Unparsable("no_progress", f"{self.request.key()} was answered with bars from {oldest} on")
+        return None if self.since is not None and oldest <= self.since else replace(self, to=oldest)
+
+
+@dataclass(frozen=True, slots=True)
+class TradesQuery:
+    """Trades of one instrument before ``until`` or, from the second page on, before an id; back until ``since``.
+
+    Documented: pages by id (``type=1``) or by time (``type=2``), at most 100 a page and three months back, each trade
+    by itself, while the socket sums up what one taker got at one price. Paging by id loses nothing where many trades
+    share a millisecond, so only the first page asks by time. Uncertain: whether a trade of exactly ``until`` comes
+    along (it may be in the answer, and belongs to whoever asks for the next window).
+    """
+
+    instrument: Instrument
+    until: datetime
+    since: datetime
+    before_id: int | None = None
+    dataset: ClassVar[str] = "trade"
+
+    @property
+    def request(self) -> Request:
+        """The request of this page."""
+        kind, after = ("2", _milliseconds(self.until)) if self.before_id is None else ("1", str(self.before_id))
+        params = (("instId", self.instrument.code), ("type", kind), ("after", after), ("limit", str(_A_PAGE)))
+        return Request("/api/v5/market/history-trades", params, "history-trades")
+
+    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+        """One row a trade, newest first."""
+        return [_event(body, item, events.trade(self.instrument, m), m) for item, m in enumerate(_objects(body))]
+
+    def following(self, rows: Sequence[Row]) -> TradesQuery | None:
+        """The trades with lower ids than all of this page."""
+        if not rows or min(_time(row) for row in rows) < self.since:
+            return None
+        lowest = min(_trade_id(row) for row in rows)
+        if self.before_id is not None and lowest >= self.before_id:
+            raise Unparsable("no_progress", f"{self.request.key()} was answered with ids from {lowest} on")
+        return replace(self, before_id=lowest)
+
+
+@dataclass(frozen=True, slots=True)
+class TickersQuery:
+    """The state of some instruments: the exchange answers with all of a type, those not asked for are left out."""
+
+    kinds: tuple[str, ...]
+    codes: frozenset[str]
+    dataset: ClassVar[str] = "ticker"
+
+    @property
+    def request(self) -> Request:
+        """The request of this page."""
+        return Request("/api/v5/market/tickers", (("instType", self.kinds[0]),), "tickers")
+
+    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+        """One row an instrument."""
+        asked = [(item, m) for item, m in enumerate(_objects(body)) if m.get("instId") in self.codes]
+        return [_event(body, item, events.ticker(symbols.read(m["instId"]), m), m) for item, m in asked]
+
+    def following(self, rows: Sequence[Row]) -> TickersQuery | None:
+        """The next type."""
+        return replace(self, kinds=self.kinds[1:]) if self.kinds[1:] else None
+
+
+@dataclass(frozen=True, slots=True)
+class DepthQuery:
+    """The book now, 400 levels a side.
+
+    The socket sends a snapshot of its own with every subscription, and that one is numbered. Documented answers of this
+    path are not; where one carries a ``seqId`` it is kept, else ``last_update_id`` is null and nothing can build on it.
+    """
+
+    instrument: Instrument
+    dataset: ClassVar[str] = "depth"
+
+    @property
+    def request(self) -> Request:
+        """The request."""
+        return Request("/api/v5/market/books", (("instId", self.instrument.code), ("sz", str(_LEVELS))), "books")
+
+    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+        """One row: the snapshot."""
+        found = enumerate(_objects(body))
+        return [_event(body, item, events.depth(self.instrument, "snapshot", m), m) for item, m in found]
+
+    def following(self, rows: Sequence[Row]) -> None:
+        """Nothing: the book comes whole."""
+
+
+class Rest:
+    """OKX's REST interface (see ``base.Rest``)."""
+
+    #: The exchange counts each path by itself, by address: so many in two seconds, halved.
+    limits: ClassVar[Mapping[str, float]] = {
+        "instruments": 10.0,
+        "candles": 20.0,
+        "history-candles": 10.0,
+        "history-trades": 10.0,
+        "tickers": 10.0,
+        "books": 20.0,
+    }
+
+    def remaining(self, headers: Mapping[str, str]) -> int | None:
+        """It doesn't say."""
+        return None
+
+    def markets(self) -> MarketsQuery:
+        """Every listed swap and spot market."""
+        return MarketsQuery()
+
+    def candles(
+        self,
+        code: str,
+        interval: str,
+        to: datetime | None = None,
+        since: datetime | None = None,
+        count: int = 0,
+    ) -> CandlesQuery:
+        """Bars (see ``base.Rest``); at most 100 a page.
+
+        Raises:
+            ValueError: an interval that isn't served, or a page too large.
+            Unparsable: ``bad_code``.
+        """
+        if interval not in symbols.INTERVALS:
+            raise ValueError(f"no candles of {interval!r}; there are {', '.join(symbols.INTERVALS)}")
+        if not 0 <= count <= _A_PAGE:
+            raise ValueError(f"count is {count}: a page holds 1 to {_A_PAGE}")
+        return CandlesQuery(symbols.instrument(code), interval, to, since, count or _A_PAGE)
+
+    def tickers(self, codes: Sequence[str]) -> TickersQuery:
+        """States of these instruments, one request for each type among them.
+
+        Raises:
+            ValueError: no codes.
+            Unparsable: ``bad_code``.
+        """
+        if not codes:
+            raise ValueError("no market codes to ask tickers for")
+        kinds = dict.fromkeys(_TYPES[symbols.instrument(code).kind] for code in codes)
+        return TickersQuery(tuple(kinds), frozenset(codes))
+
+    def depth(self, code: str) -> DepthQuery:
+        """The book now (see ``DepthQuery`` for what it is good for)."""
+        return DepthQuery(symbols.instrument(code))
+
+    def history(
+        self, dataset: str, code: str, since: datetime, until: datetime, now: datetime, interval: str = ""
+    ) -> Sequence[CandlesQuery | TradesQuery]:
+        """Candles of any age (of a second: three months), trades of three months (see ``base.Rest``).
+
+        Raises:
+            NotServedError: another dataset, or a window that is older.
+            ValueError: an interval that isn't served.
+        """
+        oldest = now - _THREE_MONTHS
+        if dataset == "candle" and (interval != "1s" or until > oldest):
+            query = self.candles(code, interval, to=until, since=since)
+            reach = _RECENT_BARS * (symbols.end_of(interval, until) - until)
+            return [replace(query, recent=until > now - reach)]
+        if dataset == "trade" and until > oldest:
+            return [TradesQuery(symbols.instrument(code), until, since)]
+        served = f"candles, and trades and candles of 1s since {oldest:%Y-%m-%d %H:%M} UTC"
+        raise NotServedError(f"{symbols.NAME} serves {served}: no {dataset} of {code} from {since} to {until}")
+
+
+def _milliseconds(moment: datetime) -> str:
+    """A moment as Unix milliseconds; a part of one counts as the next, so that nothing before ``moment`` is missed."""
+    return str(-((_EPOCH - moment) // timedelta(milliseconds=1)))
+
+
+def _data(body: bytes) -> list[Any]:
+    """What an answer holds.
+
+    Raises:
+        Unparsable: ``try_later`` or ``exchange_error`` with the exchange's words, or not an answer of this form.
+    """
+    answer = messages.decode(body)
+    if not isinstance(answer, dict) or "code" not in answer:
+        raise Unparsable("not_an_object", f"the answer is not an object with a code: {shown(body[:60])}")
+    code = answer["code"]
+    if code != "0":
+        reason = "try_later" if code in _PASSING else "exchange_error"
+        raise Unparsable(reason, f"{shown(code)}: {str(answer.get('msg'))[:200]}")
+    if not isinstance(answer.get("data"), list):
+        raise Unparsable("not_an_object", f"the answer holds no list of data: {shown(body[:60])}")
+    return list(answer["data"])
+
+
+def _objects(body: bytes) -> list[dict[str, Any]]:
+    found = _data(body)
+    if not all(isinstance(one, dict) for one in found):
+        raise Unparsable("not_an_object", f"the answer is not a list of objects: {shown(body[:60])}")
+    return found
+
+
+def _event(body: bytes, item: int, read: events.Read, message: dict[str, Any]) -> Row:
+    row, left = read
+    if left:
+        row["extra"] = messages.unknown_fields(bytes(_EVENTS.decode(body).data[item]), 0, message, left)
+    return row
+
+
+def _market(body: bytes, item: int, message: dict[str, Any], asked_at: datetime) -> Row:
+    """One listed instrument. What a contract is stays in ``extra`` where it is no amount of coins."""
+    instrument = symbols.read(message.get("instId"))
+    row, left = events.filled(_MARKET, instrument, message)
+    row["event_at"], row["instrument"] = asked_at, instrument.kind
+    if message.get("ctVal") and not instrument.is_inverse:
+        value, times = decimal(message["ctVal"], "ctVal"), decimal(message.get("ctMult") or "1", "ctMult")
+        row["contract_size"] = decimal(value.normalize() * times.normalize(), "ctVal times ctMult")
+    return _event(body, item, (row, left), message)
+
+
+def _time(row: Row) -> datetime:
+    if not isinstance(row["event_at"], datetime):
+        raise Unparsable("bad_time", f"a row without a time in a page of {row['code']}: cannot go on from it")
+    return row["event_at"]
+
+
+def _trade_id(row: Row) -> int:
+    if not isinstance(row["trade_id"], int):
+        raise Unparsable("missing_id", f"a trade without an id in a page of {row['code']}: cannot go on from it")
+    return row["trade_id"]
