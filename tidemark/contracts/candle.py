@@ -54,7 +54,8 @@ CANDLE: Final = Contract(
         Field(
             "updated_at",
             Kind.TIMESTAMP,
-            "Time of the latest tick in this state; may lie after the bar's end.",
+            "Time of the latest tick in this state; may lie after the bar's end. Where the exchange doesn't say: "
+            "the bar's start while it is forming, its end once it is closed.",
             "UTC",
             required=True,
         ),

@@ -49,7 +49,7 @@ COMMENT ON COLUMN raw.candle_v1.low IS 'Lowest price. Quote currency.';
 COMMENT ON COLUMN raw.candle_v1."close" IS 'Price of the latest trade. Quote currency.';
 COMMENT ON COLUMN raw.candle_v1.volume_base IS 'Volume. Base currency.';
 COMMENT ON COLUMN raw.candle_v1.volume_quote IS 'Value traded. Quote currency.';
-COMMENT ON COLUMN raw.candle_v1.updated_at IS 'Time of the latest tick in this state; may lie after the bar''s end. UTC.';
+COMMENT ON COLUMN raw.candle_v1.updated_at IS 'Time of the latest tick in this state; may lie after the bar''s end. Where the exchange doesn''t say: the bar''s start while it is forming, its end once it is closed. UTC.';
 COMMENT ON COLUMN raw.candle_v1.is_closed IS 'Whether the exchange says the bar is finished; null where it doesn''t say.';
 COMMENT ON COLUMN raw.candle_v1.prev_closing_price IS 'Close of the previous UTC day; daily bars only. Quote currency.';
 COMMENT ON COLUMN raw.candle_v1.signed_change_price IS 'Close less the previous close; daily bars only. Quote currency.';
