@@ -13,7 +13,7 @@ from tidemark.exchanges.binance import BINANCE
 from tidemark.exchanges.okx import OKX
 from tidemark.exchanges.upbit import UPBIT
 
-_ALL: tuple[Exchange, ...] = (UPBIT, OKX, BINANCE)
+_ALL: Final[tuple[Exchange, ...]] = (UPBIT, OKX, BINANCE)
 EXCHANGES: Final[dict[str, Exchange]] = {exchange.name: exchange for exchange in _ALL}
 
 

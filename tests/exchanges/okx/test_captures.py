@@ -16,6 +16,7 @@ import pytest
 
 from tidemark.exchanges import registry
 from tidemark.exchanges.base import Ignored, Parsed, Row, Unparsable
+from tidemark.exchanges.book import Book
 from tidemark.exchanges.okx import books
 
 OKX = registry.get("okx")
@@ -108,27 +109,28 @@ def test_an_option_was_of_a_tenth_of_a_coin(session: list[tuple[str, Row]]) -> N
     assert trade["size"] == ticker["acc_trade_volume_24h"] == 10
 
 
-def spelled(book: dict[Decimal, list[str]], *, highest_first: bool) -> list[list[str]]:
-    return [book[price] for price in sorted(book, reverse=highest_first)]
+def apply(book: dict[str, dict[Decimal, list[str]]], event: dict[str, Any]) -> None:
+    """Put the levels of a message, as they were spelled, into a book; a size of 0 removes one."""
+    for side in ("asks", "bids"):
+        for level in event[side]:
+            book[side][Decimal(level[0])] = level
+            if Decimal(level[1]) == 0:
+                del book[side][Decimal(level[0])]
 
 
 def test_every_book_frame_ends_in_a_book_of_its_checksum(recording: list[bytes]) -> None:
-    kept: dict[str, tuple[dict[Decimal, list[str]], dict[Decimal, list[str]]]] = {}
+    kept: dict[str, dict[str, dict[Decimal, list[str]]]] = {}
     proved = 0
     for frame in recording:
         if OKX.classify(frame)[0] != "depth":
             continue
         message = json.loads(frame)
-        (event,) = message["data"]
+        code, (event,) = message["arg"]["instId"], message["data"]
         if message["action"] == "snapshot":
-            kept[message["arg"]["instId"]] = ({}, {})
-        sides = kept[message["arg"]["instId"]]
-        for side, levels in zip(sides, (event["asks"], event["bids"]), strict=True):
-            for level in levels:
-                side[Decimal(level[0])] = level
-                if Decimal(level[1]) == 0:
-                    del side[Decimal(level[0])]
-        asks, bids = spelled(sides[0], highest_first=False), spelled(sides[1], highest_first=True)
+            kept[code] = {"asks": {}, "bids": {}}
+        apply(kept[code], event)
+        asks = [level for _, level in sorted(kept[code]["asks"].items())]
+        bids = [level for _, level in sorted(kept[code]["bids"].items(), reverse=True)]
         assert books.checksum(asks, bids) == event["checksum"]
         proved += 1
     assert proved == 3_679
@@ -197,3 +199,24 @@ def test_the_documentations_rest_answers_are_read(captures: Path) -> None:
         text = (captures / f"okx/okx-net-examples/Endpoints_UnifiedApi_ExchangeData_{name}.txt").read_text("utf-8")
         counted[name] = len(query.rows(text[text.index("{") :].encode(), asked))
     assert counted == {"GetKlines": 2, "GetKlineHistory": 2, "GetTradeHistory": 2, "GetOrderBook": 1, "GetTickers": 1}
+
+
+def test_the_books_that_rows_build_are_the_recordings(recording: list[bytes]) -> None:
+    """The book kept from rows (numbers, sizes in coins) has the prices that the checksum proves, in their order."""
+    kept: dict[object, tuple[Book, dict[str, dict[Decimal, list[str]]]]] = {}
+    for frame in recording:
+        if OKX.classify(frame)[0] != "depth":
+            continue
+        parsed = OKX.parse("depth", frame)
+        assert isinstance(parsed, Parsed)
+        (row,) = parsed.rows
+        (event,) = json.loads(frame)["data"]
+        if row["kind"] == "snapshot":
+            kept[row["code"]] = (Book(), {"asks": {}, "bids": {}})
+        book, naive = kept[row["code"]]
+        (book.replace if row["kind"] == "snapshot" else book.change)(row)
+        apply(naive, event)
+        assert [price for price, _ in book.asks.top(25)] == sorted(naive["asks"])[:25]
+        assert [price for price, _ in book.bids.top(25)] == sorted(naive["bids"], reverse=True)[:25]
+    assert len(kept) == 10
+    assert not any(book.is_crossed for book, _ in kept.values())

@@ -223,6 +223,7 @@ def test_unknown_fields_are_those_of_their_own_row() -> None:
 def test_the_book_now_is_a_snapshot() -> None:
     query = REST.depth("BTC-USDT-SWAP")
     assert query.request.key() == "GET /api/v5/market/books?instId=BTC-USDT-SWAP&sz=400"
+    assert query.levels == 400
     book = {"asks": [["41006.8", "60", "0", "1"]], "bids": [["41006.3", "30", "0", "2"]], "ts": ms(NOW)}
     (row,) = read(query, book)
     assert (row["kind"], row["last_update_id"], row["event_at"]) == ("snapshot", None, NOW)

@@ -178,6 +178,7 @@ class DepthQuery:
 
     instrument: Instrument
     dataset: ClassVar[str] = "depth"
+    levels: ClassVar[int | None] = _LEVELS
 
     @property
     def request(self) -> Request:
