@@ -1,0 +1,302 @@
+"""The books of one depth connection: built from its changes, checked change by change, begun anew on a break.
+
+Lives here: the keeper that is fed with frames and sends snapshots, whole books and breaks as records. Doesn't: the
+rules (``tidemark.exchanges.book``), the form of the records (``book_records``, ``connection``), asking
+(``snapshots``), sockets (``link``).
+
+The frames themselves are recorded by the link, whatever becomes of the books: a keeper that fails loses no change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from streaming.producer.records import SYSTEM, Record
+from streaming.producer.session import Backoff
+from streaming.producer.snapshots import Snapshot, Snapshots
+from tidemark import naming
+from tidemark.exchanges import book_records, connection
+from tidemark.exchanges.base import Exchange, NotServedError, Parsed, Row, Unparsable
+from tidemark.exchanges.book import Level, Outcome, SpannedBook, Verdict
+from tidemark.exchanges.book_records import BookRecord
+from tidemark.exchanges.connection import BreakRecord
+from tidemark.transport import TransportError
+
+log = structlog.get_logger()
+
+DEPTH: Final = "depth"
+ORDERBOOK: Final = "orderbook"
+#: Levels a side of a book that is sent.
+TOP: Final = 30
+#: Frames of a connection that stands by; more than any planned overlap brings.
+_STANDBY_FRAMES: Final = 20_000
+_SNAPSHOT_AGAIN_S: Final = (1.0, 60.0)
+
+
+@dataclass
+class BookCounts:
+    """What the keepers of a worker have done since its start."""
+
+    changes: int = 0
+    unreadable: int = 0
+    breaks: int = 0
+    snapshots: int = 0
+    snapshots_failed: int = 0
+    snapshots_too_old: int = 0
+    books: int = 0
+
+
+@dataclass
+class _Market:
+    code: str
+    book: SpannedBook
+    backoff: Backoff
+    #: The exchange's time of the latest change heard.
+    heard_at: datetime | None = None
+    received_ns: int = 0
+    sent_ns: int = 0
+    sent: tuple[list[Level], list[Level]] = field(default_factory=lambda: ([], []))
+    is_due: bool = False
+
+
+def builds_books(exchange: Exchange) -> bool:
+    """Whether whole books are built from this exchange's changes."""
+    if not {DEPTH, ORDERBOOK} <= set(exchange.datasets):
+        return False
+    try:
+        exchange.rest.depth("")
+    except NotServedError:
+        return False
+    return True
+
+
+class BookKeeper:
+    """The books of one planned connection, over as many sockets as it takes.
+
+    One socket is followed at a time. The frames of another that is open too (a planned change of sockets) are held, and
+    followed from their first when the one before it is closed: what both brought is known by its numbers and left out.
+
+    A book is sent when its best 30 levels have changed, at most once in ``interval_s`` a market.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        worker: str,
+        send: Callable[[Record], None],
+        snapshots: Snapshots,
+        counts: BookCounts,
+        *,
+        interval_s: float = 1.0,
+    ) -> None:
+        self._exchange = exchange
+        self._worker = worker
+        self._send = send
+        self._snapshots = snapshots
+        self._counts = counts
+        self._interval_ns = int(interval_s * 1e9)
+        self._markets: dict[str, _Market] = {}
+        self._followed: str | None = None
+        #: The socket followed last: records of now belong to it.
+        self._name = ""
+        self._standby: dict[str, deque[tuple[bytes, int]]] = {}
+        self._wanted: dict[str, float] = {}
+        self._wake = asyncio.Event()
+
+    # --- what the sockets say ---
+
+    def opened(self, name: str) -> None:
+        """A socket is open."""
+        if self._followed is None:
+            self._followed = self._name = name
+        else:
+            self._standby[name] = deque(maxlen=_STANDBY_FRAMES)
+
+    def feed(self, name: str, payload: bytes, received_ns: int) -> None:
+        """A frame of the dataset ``depth`` has come over a socket. Never raises."""
+        if name == self._followed:
+            self._follow(payload, received_ns)
+        elif name in self._standby:
+            self._standby[name].append((payload, received_ns))
+
+    def closed(self, name: str) -> None:
+        """A socket is no more; the one that was opened next is followed from its first frame."""
+        self._standby.pop(name, None)
+        if name != self._followed:
+            return
+        self._followed = next(iter(self._standby), None)
+        if self._followed is not None:
+            self._name = self._followed
+            for payload, received_ns in self._standby.pop(self._followed):
+                self._follow(payload, received_ns)
+
+    async def run(self) -> None:
+        """Get the snapshots that are wanted, and send what is due, until cancelled."""
+        sending = asyncio.create_task(self._send_what_is_due())
+        try:
+            while True:
+                await self._resync(await self._next_wanted())
+        finally:
+            sending.cancel()
+
+    @property
+    def live(self) -> int:
+        """How many markets have a book."""
+        return sum(market.book.is_live for market in self._markets.values())
+
+    # --- changes ---
+
+    def _follow(self, payload: bytes, received_ns: int) -> None:
+        try:
+            parsed = self._exchange.parse(DEPTH, payload)
+            for row in parsed.rows if isinstance(parsed, Parsed) else ():
+                self._change(row, received_ns)
+        except Unparsable as error:  # the sink buries the frame; what it held is missing here
+            self._counts.unreadable += 1
+            log.warning("unreadable change", exchange=self._exchange.name, reason=error.reason)
+        except Exception:  # a fault of ours must not stop the socket
+            log.exception("a book could not be kept", exchange=self._exchange.name)
+
+    def _change(self, row: Row, received_ns: int) -> None:
+        market = self._market(str(row["code"]))
+        verdict = market.book.take(row)
+        if verdict.outcome is Outcome.STALE:
+            return
+        self._counts.changes += 1
+        at = row["changed_at"] or row["event_at"]
+        before, market.heard_at = market.heard_at, at if isinstance(at, datetime) else None
+        market.received_ns = received_ns
+        if verdict.outcome is Outcome.BROKEN:
+            self._broken(market, verdict, before, received_ns)
+        if market.book.needs_snapshot:
+            self._want(market.code)
+        elif market.book.is_live:
+            self._changed(market, received_ns)
+
+    def _broken(self, market: _Market, verdict: Verdict, from_at: datetime | None, received_ns: int) -> None:
+        self._counts.breaks += 1
+        first, last = verdict.missing or (None, None)
+        log.warning("changes missing", exchange=self._exchange.name, code=market.code, first=first, last=last)
+        record = BreakRecord(
+            exchange=self._exchange.name,
+            connection=self._name,
+            worker=self._worker,
+            found_at=datetime.now(UTC),
+            dataset=DEPTH,
+            code=market.code,
+            reason=verdict.reason,
+            first_missing=first,
+            last_missing=last,
+            from_at=from_at,
+            to_at=market.heard_at,
+        )
+        self._send(self._record(SYSTEM, connection.BREAK, self._name, record.encode(), received_ns))
+
+    def _changed(self, market: _Market, now_ns: int) -> None:
+        """A live book has changed: begin it anew when it can't be shown, else send it when its time has come."""
+        book = market.book.book
+        if book.is_crossed or book.is_thin(TOP):
+            why = "crossed" if book.is_crossed else "the market left the levels of the snapshot"
+            log.info("book begun anew", exchange=self._exchange.name, code=market.code, because=why)
+            market.book.drop()
+            self._want(market.code)
+            return
+        market.is_due = True
+        if now_ns - market.sent_ns >= self._interval_ns:
+            self._send_book(market, now_ns)
+
+    # --- whole books ---
+
+    def _send_book(self, market: _Market, now_ns: int) -> None:
+        book = market.book.book
+        market.is_due = False
+        top = book.asks.top(TOP), book.bids.top(TOP)
+        if top == market.sent or book.changed_at is None or book.update_id is None:
+            return
+        market.sent, market.sent_ns = top, now_ns
+        value = BookRecord(market.code, book.changed_at, book.update_id, *top).encode()
+        self._send(self._record(ORDERBOOK, book_records.BOOK, market.code, value, market.received_ns))
+        self._counts.books += 1
+
+    async def _send_what_is_due(self) -> None:
+        """Books whose latest change came too soon after the one sent, and was the last for now."""
+        while True:
+            await asyncio.sleep(self._interval_ns / 4e9)
+            now_ns = time.time_ns()
+            for market in list(self._markets.values()):
+                if market.is_due and market.book.is_live and now_ns - market.sent_ns >= self._interval_ns:
+                    self._send_book(market, now_ns)
+
+    # --- snapshots ---
+
+    def _want(self, code: str, in_s: float = 0.0) -> None:
+        if code not in self._wanted:
+            self._wanted[code] = time.monotonic() + in_s
+            self._wake.set()
+
+    async def _next_wanted(self) -> str:
+        while True:
+            self._wake.clear()
+            code = min(self._wanted, key=self._wanted.__getitem__, default=None)
+            wait = None if code is None else self._wanted[code] - time.monotonic()
+            if code is not None and wait is not None and wait <= 0:
+                return code
+            try:
+                await asyncio.wait_for(self._wake.wait(), wait)
+            except TimeoutError:
+                continue
+
+    async def _resync(self, code: str) -> None:
+        market = self._market(code)
+        snapshot = await self._ask(market) if market.book.needs_snapshot else None
+        del self._wanted[code]
+        if snapshot is not None:
+            self._counts.snapshots += 1
+            value = snapshot.record.encode()
+            self._send(self._record(DEPTH, book_records.SNAPSHOT, code, value, snapshot.received_ns))
+            verdict = market.book.take(snapshot.row)
+            if verdict.outcome is Outcome.APPLIED:
+                market.backoff.reset()
+                log.info("book stands", exchange=self._exchange.name, code=code, number=snapshot.row["last_update_id"])
+                if market.book.is_live:
+                    self._changed(market, snapshot.received_ns)
+            else:
+                self._counts.snapshots_too_old += 1
+                log.info("snapshot of no use", exchange=self._exchange.name, code=code, because=verdict.reason)
+        if market.book.needs_snapshot:
+            self._want(code, max(_SNAPSHOT_AGAIN_S[0], market.backoff.next()))
+
+    async def _ask(self, market: _Market) -> Snapshot | None:
+        try:
+            return await self._snapshots.ask(market.code)
+        except (TransportError, Unparsable) as error:
+            log.warning("no snapshot", exchange=self._exchange.name, code=market.code, error=str(error))
+        except Exception:  # a fault of ours: the other books go on
+            log.exception("a snapshot could not be taken", exchange=self._exchange.name, code=market.code)
+        self._counts.snapshots_failed += 1
+        return None
+
+    # --- inside ---
+
+    def _market(self, code: str) -> _Market:
+        if code not in self._markets:
+            book = SpannedBook(self._exchange.rest.depth(code).levels)
+            self._markets[code] = _Market(code, book, Backoff(*_SNAPSHOT_AGAIN_S))
+        return self._markets[code]
+
+    def _record(self, dataset: str, kind: str, key: str, value: bytes, received_ns: int) -> Record:
+        topic = naming.raw_topic(self._exchange.name, dataset)
+        headers: list[tuple[str, str | bytes | None]] = [
+            ("received_ns", str(received_ns).encode()),
+            ("connection", self._name.encode()),
+            ("kind", kind.encode()),
+        ]
+        return Record(topic, key.encode(), value, received_ns // 1_000_000, headers)

@@ -1,0 +1,307 @@
+"""Books kept against a scripted exchange over real HTTP: every book that is sent is the market's, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from streaming.producer import books
+from streaming.producer.books import BookCounts, BookKeeper
+from streaming.producer.records import Record
+from streaming.producer.snapshots import Snapshots
+from tests.integration.producer.scripted_book import Market, Server
+from tidemark.exchanges import registry
+from tidemark.exchanges.base import Parsed, Row
+from tidemark.settings import ExchangeSettings
+
+BINANCE = registry.get("binance")
+UNLIMITED = dict.fromkeys(("depth", "trades", "candles", "ticker", "market"), 1000.0)
+
+
+@dataclass
+class Stage:
+    """A keeper at work: what it is fed with and what it sent, read as the sink reads it."""
+
+    market: Market
+    server: Server
+    keeper: BookKeeper
+    counts: BookCounts
+    sent: list[Record] = field(default_factory=list)
+
+    def feed(self, frame: bytes, name: str = "c-1") -> None:
+        self.keeper.feed(name, frame, time.time_ns())
+
+    def rows(self, kind: str) -> list[Row]:
+        found = []
+        for record in self.sent:
+            headers: dict[str, Any] = dict(record.headers)
+            assert "frame" not in headers
+            if headers["kind"] != kind.encode():
+                continue
+            _, exchange, dataset, _ = record.topic.split(".")
+            parsed = registry.read(exchange, dataset, kind, record.value)
+            assert isinstance(parsed, Parsed)
+            found += parsed.rows
+        return found
+
+    def check(self) -> list[int]:
+        """The numbers of the books sent, each of which is the market's at that number."""
+        numbers = []
+        for row in self.rows("book"):
+            number: Any = row["update_id"]
+            sides: Any = [list(zip(row[f"{s}_prices"], row[f"{s}_sizes"], strict=True)) for s in ("ask", "bid")]  # type: ignore[call-overload]
+            assert tuple(sides) == self.market.at[number]
+            numbers.append(number)
+        assert numbers == sorted(set(numbers))
+        return numbers
+
+    async def until(self, true: Callable[[], object], timeout_s: float = 10.0) -> None:
+        end = time.monotonic() + timeout_s
+        while not true():
+            assert time.monotonic() < end, f"it never came about; {self.counts}"
+            await asyncio.sleep(0.01)
+
+    async def stands(self) -> None:
+        """Changes flow until there is a book."""
+        end = time.monotonic() + 10.0
+        while not self.keeper.live:
+            assert time.monotonic() < end, f"no book; {self.counts}"
+            self.feed(self.market.tick())
+            await asyncio.sleep(0.02)
+
+
+Play = Callable[[Stage], Awaitable[None]]
+
+
+@pytest.fixture
+def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[Play], Stage]:
+    """Run a script against a keeper with a socket open."""
+    monkeypatch.setattr(type(BINANCE.rest), "limits", UNLIMITED)
+    monkeypatch.setattr(books, "_SNAPSHOT_AGAIN_S", (0.05, 0.2))
+
+    async def run(script: Play) -> Stage:
+        market = Market()
+        with Server(market).listening() as server:
+            settings = ExchangeSettings(ws_url="ws://127.0.0.1:1", rest_url=server.url)
+            snapshots, counts, sent = Snapshots(BINANCE, settings, ban_s=0.2), BookCounts(), list[Record]()
+            keeper = BookKeeper(BINANCE, "w-1", sent.append, snapshots, counts, interval_s=0.1)
+            stage = Stage(market, server, keeper, counts, sent)
+            keeper.opened("c-1")
+            running = asyncio.create_task(keeper.run())
+            try:
+                await script(stage)
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+                snapshots.close()
+        assert stage.counts.books == len(stage.check())
+        assert stage.counts.snapshots == len(stage.rows("snapshot"))
+        assert stage.counts.breaks == len(stage.rows("break"))
+        return stage
+
+    return lambda script: asyncio.run(run(script))
+
+
+def test_books_are_sent_once_a_while_and_are_the_markets(play: Callable[[Play], Stage]) -> None:
+    async def script(stage: Stage) -> None:
+        await stage.stands()
+        began = time.monotonic()
+        while time.monotonic() - began < 0.55:
+            stage.feed(stage.market.tick())
+            await asyncio.sleep(0.005)
+
+    stage = play(script)
+    assert 3 <= stage.counts.books <= 8
+    assert (stage.counts.breaks, stage.counts.snapshots_failed) == (0, 0)
+    record = next(r for r in stage.sent if r.topic == "raw.binance.orderbook.v1")
+    assert record.key == b"BTCUSDT"
+    assert dict(record.headers)["connection"] == b"c-1"
+
+
+def test_a_snapshot_is_recorded_as_it_came(play: Callable[[Play], Stage]) -> None:
+    stage = play(lambda stage: stage.stands())
+    record = next(r for r in stage.sent if r.topic == "raw.binance.depth.v1")
+    answer = json.loads(record.value)["answer"]
+    assert answer["lastUpdateId"] in stage.market.at
+    assert json.dumps(answer).encode() in record.value
+
+
+def test_nothing_is_sent_while_the_top_stays(play: Callable[[Play], Stage]) -> None:
+    async def script(stage: Stage) -> None:
+        await stage.stands()
+        await asyncio.sleep(0.3)
+        before = stage.counts.books
+        for _ in range(30):
+            stage.feed(stage.market.change({10_055: stage.market.number}))  # below the 30 best
+            await asyncio.sleep(0.01)
+        assert stage.counts.books == before
+
+    play(script)
+
+
+def test_the_last_change_is_sent_though_none_follows(play: Callable[[Play], Stage]) -> None:
+    async def script(stage: Stage) -> None:
+        await stage.stands()
+        for _ in range(3):
+            stage.feed(stage.market.tick())
+        last = stage.market.number
+        await stage.until(lambda: stage.check()[-1:] == [last])
+
+    play(script)
+
+
+def test_a_break_is_on_record_and_the_book_begins_anew(play: Callable[[Play], Stage]) -> None:
+    async def script(stage: Stage) -> None:
+        await stage.stands()
+        heard = stage.market.number
+        lost = [stage.market.tick() for _ in range(3)]
+        stage.feed(stage.market.tick())
+        assert not stage.keeper.live
+        (found,) = stage.rows("break")
+        extra = json.loads(str(found["extra"]))
+        assert (extra["code"], extra["dataset"]) == ("BTCUSDT", "depth")
+        last = json.loads(lost[-1])["data"]["u"]
+        assert (extra["first_missing"], extra["last_missing"]) == (heard + 1, last)
+        assert extra["from_at"] < extra["to_at"]
+        await stage.stands()
+        await stage.until(lambda: stage.check()[-1] > last)
+
+    stage = play(script)
+    assert (stage.counts.breaks, stage.counts.snapshots) == (1, 2)
+
+
+def test_a_snapshot_that_is_too_old_is_asked_for_again(play: Callable[[Play], Stage]) -> None:
+    async def script(stage: Stage) -> None:
+        old = stage.market.snapshot()
+        stage.market.tick()
+        stage.server.answers.extend([(200, old), (200, old)])
+        await stage.stands()
+
+    stage = play(script)
+    assert (stage.counts.snapshots, stage.counts.snapshots_too_old, stage.counts.breaks) == (3, 2, 0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [(500, b""), (429, b""), (400, b'{"code":-1121,"msg":"Invalid symbol."}'), (200, b"<html>"), (200, b"{}")],
+)
+def test_answers_of_no_use_are_asked_for_again(play: Callable[[Play], Stage], answer: tuple[int, bytes]) -> None:
+    async def script(stage: Stage) -> None:
+        stage.server.answers.append(answer)
+        await stage.stands()
+
+    stage = play(script)
+    assert (stage.counts.snapshots_failed, stage.counts.snapshots) == (1, 1)
+
+
+def test_a_ban_is_waited_out(play: Callable[[Play], Stage]) -> None:
+    async def script(stage: Stage) -> None:
+        stage.server.answers.append((418, b'{"code":-1003,"msg":"Way too many requests; banned"}'))
+        began = time.monotonic()
+        await stage.stands()
+        assert time.monotonic() - began >= 0.2
+
+    stage = play(script)
+    assert stage.server.asked == ["BTCUSDT"] * 2
+
+
+def test_changes_during_an_outage_of_rest_are_held_for_the_book(play: Callable[[Play], Stage]) -> None:
+    async def script(stage: Stage) -> None:
+        stage.server.answers.extend([(503, b"")] * 4)
+        await stage.stands()
+
+    stage = play(script)
+    assert (stage.counts.snapshots_failed, stage.counts.breaks) == (4, 0)
+
+
+def test_two_sockets_that_overlap_are_one_stream(play: Callable[[Play], Stage]) -> None:
+    async def script(stage: Stage) -> None:
+        await stage.stands()
+        frames = [stage.market.tick() for _ in range(20)]
+        stage.keeper.opened("c-2")
+        for n, frame in enumerate(frames):
+            if n >= 5:
+                stage.feed(frame, "c-2")  # the new one is ahead of the old one
+            if 3 <= n < 12:
+                stage.feed(frames[n - 3], "c-1")
+        stage.keeper.closed("c-1")
+        assert stage.keeper.live
+        stage.feed(stage.market.tick(), "c-2")
+        last = stage.market.number
+        await stage.until(lambda: stage.check()[-1:] == [last])
+
+    stage = play(script)
+    assert (stage.counts.breaks, stage.counts.snapshots) == (0, 1)
+    assert dict(stage.sent[-1].headers)["connection"] == b"c-2"
+
+
+def test_a_standby_that_ends_first_changes_nothing(play: Callable[[Play], Stage]) -> None:
+    async def script(stage: Stage) -> None:
+        await stage.stands()
+        stage.keeper.opened("c-2")
+        stage.feed(b"garbage", "c-2")
+        stage.keeper.closed("c-2")
+        stage.feed(stage.market.tick())
+        assert stage.keeper.live
+
+    assert play(script).counts.unreadable == 0
+
+
+@pytest.mark.parametrize("lost", [0, 2])
+def test_after_a_reconnect_the_numbers_say_whether_anything_was_missed(
+    play: Callable[[Play], Stage], lost: int
+) -> None:
+    async def script(stage: Stage) -> None:
+        await stage.stands()
+        stage.keeper.closed("c-1")
+        for _ in range(lost):
+            stage.market.tick()
+        stage.keeper.opened("c-2")
+        stage.feed(stage.market.tick(), "c-2")
+        assert stage.keeper.live == (lost == 0)
+
+    assert play(script).counts.breaks == (1 if lost else 0)
+
+
+def test_a_book_begins_anew_when_the_market_leaves_the_levels_known(play: Callable[[Play], Stage]) -> None:
+    async def script(stage: Stage) -> None:
+        stage.server.markets["BTCUSDT"] = stage.market = Market(depth=1_500)
+        await stage.stands()
+        stage.feed(stage.market.change({10_001 + n: 0 for n in range(980)}))
+        assert not stage.keeper.live
+        await stage.stands()
+
+    stage = play(script)
+    assert (stage.counts.breaks, stage.counts.snapshots) == (0, 2)
+
+
+def test_an_unreadable_change_is_a_break(play: Callable[[Play], Stage]) -> None:
+    async def script(stage: Stage) -> None:
+        await stage.stands()
+        stage.feed(stage.market.tick().replace(b'.00"', b'.x"'))
+        assert stage.keeper.live
+        stage.feed(stage.market.tick())
+        assert not stage.keeper.live
+        await stage.stands()
+
+    stage = play(script)
+    assert (stage.counts.unreadable, stage.counts.breaks) == (1, 1)
+
+
+def test_a_frame_of_an_unknown_socket_is_left_alone(play: Callable[[Play], Stage]) -> None:
+    async def script(stage: Stage) -> None:
+        stage.feed(stage.market.tick(), "c-9")
+        await asyncio.sleep(0.05)
+
+    assert play(script).sent == []
+
+
+def test_only_exchanges_whose_changes_need_a_snapshot_build_books() -> None:
+    assert books.builds_books(BINANCE)
+    assert not books.builds_books(registry.get("upbit"))
