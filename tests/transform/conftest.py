@@ -158,7 +158,7 @@ def _dbt(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFacto
     dbt = Dbt(postgres_server, database, tmp_path_factory.mktemp("dbt"))
     migrate(WarehouseSettings(url=postgres_server.url(database)))
     with psycopg.connect(postgres_server.url(database), autocommit=True) as connection:
-        for dataset in (*DATASETS, "system"):
+        for dataset in (*DATASETS, "depth", "system"):
             connection.execute(f"create table raw.{dataset}_v1_any partition of raw.{dataset}_v1 default".encode())
             connection.execute(f"grant select on raw.{dataset}_v1_any to tidemark_dbt".encode())
     result = dbt("run")
