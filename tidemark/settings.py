@@ -121,6 +121,8 @@ class ProducerSettings(Role):
     drain_timeout_s: float = Field(default=20.0, gt=0)
     #: With the in-memory broker: pause the socket while the sink is more than this behind (3 MiB is its limit).
     max_lag_bytes: int = Field(default=3 * 1024 * 1024, ge=64 * 1024)
+    #: Where metrics and health are shown (see TIDEMARK_MONITOR__HOST); 0: nowhere.
+    metrics_port: int = Field(default=9101, ge=0, le=65535)
 
 
 class SinkSettings(Role):
@@ -133,6 +135,28 @@ class SinkSettings(Role):
     rotate_seconds: float = Field(default=60.0, gt=0)
     session_timeout_ms: int = Field(default=10_000, ge=6_000)
     drain_timeout_s: float = Field(default=30.0, gt=0)
+    #: Where metrics and health are shown (see TIDEMARK_MONITOR__HOST); 0: nowhere.
+    metrics_port: int = Field(default=9102, ge=0, le=65535)
+
+
+class MonitorSettings(Role):
+    """How workers show what they do: ``/metrics``, ``/livez``, ``/readyz`` (each worker's own ``metrics_port``)."""
+
+    #: Where they listen. What they show is no secret, and nobody is asked for a password: keep it inside.
+    host: str = "127.0.0.1"
+    #: A work loop that has not turned for so long is not alive. A call to the lake may take 60 s with its retries.
+    stuck_after_s: float = Field(default=120.0, gt=0)
+
+
+class LogSettings(Role):
+    """Where logs go."""
+
+    #: A file instead of standard error; ``{worker}`` in it is the worker's name. Processes must not share one.
+    file: str = ""
+    #: The file is set aside when it would grow beyond this, and so many of those are kept.
+    max_bytes: int = Field(default=64 * 1024 * 1024, ge=4096)
+    keep: int = Field(default=8, ge=1)
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
 class SlackSettings(Role):
@@ -216,6 +240,8 @@ class Settings(BaseSettings):
     valkey: ValkeySettings = ValkeySettings()
     producer: ProducerSettings = ProducerSettings()
     sink: SinkSettings = SinkSettings()
+    monitor: MonitorSettings = MonitorSettings()
+    log: LogSettings = LogSettings()
     slack: SlackSettings = SlackSettings()
     llm: LlmSettings = LlmSettings()
     report: ReportSettings = ReportSettings()
@@ -251,6 +277,17 @@ _INHERITED = (
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
     "http_proxy", "https_proxy", "no_proxy", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "GOOGLE_APPLICATION_CREDENTIALS",
 )  # fmt: skip
+
+
+def service_manager() -> tuple[str, float | None]:
+    """What systemd said: where it listens (empty: nowhere), and after how many seconds of silence it kills.
+
+    See sd_notify(3) and sd_watchdog_enabled(3): a watchdog that was set for another process is none of ours.
+    """
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    ours = os.environ.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
+    watchdog_s = int(microseconds) / 1e6 if microseconds.isdecimal() and ours and int(microseconds) else None
+    return os.environ.get("NOTIFY_SOCKET", ""), watchdog_s
 
 
 def inherited_environment() -> dict[str, str]:

@@ -13,7 +13,11 @@ from collections.abc import Sequence
 
 import structlog
 
+from streaming.consumer.metrics import SinkCollector
 from streaming.consumer.worker import BrokerError, Sink
+from streaming.health import Health
+from streaming.metrics import serve
+from streaming.notify import ServiceManager
 from tidemark import logs
 from tidemark import settings as config
 from tidemark.lake.chain import LogChangedError
@@ -30,8 +34,9 @@ def main() -> int:
     topics = parser.parse_args().topic or []
     try:
         settings = _of_their_own(config.load(), topics)
-        logs.setup(settings.sink.worker)
-        sink = Sink(settings, topics=topics)
+        logs.setup(settings.sink.worker, settings.log.level, settings.log)
+        sink = Sink(settings, topics=topics, manager=ServiceManager(*config.service_manager()))
+        _show(sink, settings)
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: sink.stop())
         sink.run()
@@ -42,6 +47,13 @@ def main() -> int:
         structlog.get_logger().critical("sink stops", error=str(error))
         return 1
     return 0
+
+
+def _show(sink: Sink, settings: config.Settings) -> None:
+    """Metrics and health, for as long as the process lives."""
+    name, monitor = settings.sink.worker, settings.monitor
+    health = Health(name, sink.pulse, sink.report, monitor.stuck_after_s)
+    serve(monitor.host, settings.sink.metrics_port, name, [SinkCollector(sink.meter, sink.vitals)], health)
 
 
 def _of_their_own(settings: config.Settings, topics: Sequence[str]) -> config.Settings:

@@ -42,6 +42,8 @@ class Buffer:
         self.rows = 0
         self.bytes = 0
         self.since: float | None = None
+        #: When the first record reached us, Unix nanoseconds.
+        self.oldest_ns = 0
         self.dead: list[DeadLetter] = []
         self.dead_sent = False
         self._chain = chain
@@ -65,6 +67,7 @@ class Buffer:
             raise ValueError(f"{self._chain}: offset {record.offset} is not the next one, {self.next} is")
         if self.since is None:
             self.since = self._now()
+            self.oldest_ns = record.received_ns
         self.next += 1
         self.bytes += record.size
         self._last = record

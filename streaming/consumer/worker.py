@@ -18,7 +18,10 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from streaming.consumer import records
 from streaming.consumer.dead_letters import KafkaDeadLetters, UndeliveredError
 from streaming.consumer.log import KafkaLog, LogUnavailableError
+from streaming.consumer.metrics import Meter, SinkVitals, TopicLag
 from streaming.consumer.writer import PartitionWriter, Surroundings, Taken, Totals
+from streaming.health import Pulse, Report
+from streaming.notify import ServiceManager
 from tidemark import naming
 from tidemark.exchanges import registry
 from tidemark.lake.chain import Chain, FooterCache, cluster_name
@@ -31,6 +34,7 @@ LATER: Final = (StoreUnavailableError, UndeliveredError, LogUnavailableError)
 _BATCH: Final = 200
 _POLL_S: Final = 0.2
 _HEARTBEAT_S: Final = 10.0
+_LOOK_S: Final = 0.5
 _BACKOFF_S: Final = (0.5, 30.0)
 _BROKER_S: Final = 30.0
 
@@ -56,6 +60,7 @@ class Sink:
         topics: Sequence[str] = (),
         places: Sequence[Place] = (),
         after_upload: Callable[[str], None] = lambda path: None,
+        manager: ServiceManager | None = None,
     ) -> None:
         self._settings = settings
         self._sink = settings.sink
@@ -66,6 +71,8 @@ class Sink:
         self._dead_letters = KafkaDeadLetters(settings.kafka, self._sink.worker)
         self._cluster = cluster_name(settings.kafka.cluster, _reported_cluster(self._consumer, settings))
         self.totals = Totals()
+        self.meter = Meter()
+        self.pulse = Pulse(manager, self.report)
         self._around = Surroundings(
             store=open_store(settings.lake),
             log=self._looks,
@@ -75,6 +82,7 @@ class Sink:
             after_upload=after_upload,
             totals=self.totals,
             footers=FooterCache(),
+            meter=self.meter,
         )
         self._writers: dict[Place, PartitionWriter] = {}
         self._closed: dict[Place, PartitionWriter] = {}  # assigned, not yet opened
@@ -82,6 +90,10 @@ class Sink:
         self._seen = 0
         self._failures = 0
         self._wait_until: float | None = None
+        self._waiting_for = ""
+        self._joined = False
+        self._highs: dict[Place, int] = {}  # the offset that each log's next record gets, a moment ago
+        self._look_at = 0.0
         self._beat_at = time.monotonic() + _HEARTBEAT_S
         self._stop = threading.Event()
 
@@ -107,7 +119,10 @@ class Sink:
             self._begin()
             while not self._stop.is_set():
                 self._turn(self._consumer.consume(_BATCH, _POLL_S))
+                self._look()
                 self._heartbeat()
+                self.pulse.beat()
+            self.pulse.stopping()
             self._drain()
         except KafkaException as error:
             raise BrokerError(f"the broker's client gave up: {error}") from error
@@ -126,6 +141,8 @@ class Sink:
             wait = min(_BACKOFF_S[0] * 2**self._failures, _BACKOFF_S[1])
             self._failures += 1
             self._wait_until = time.monotonic() + wait
+            self._waiting_for = str(error)
+            self.meter.waits += 1
             self._consumer.pause(self._consumer.assignment())
             _log.error("waiting", reason=str(error), seconds=wait, failures=self._failures)
 
@@ -177,6 +194,7 @@ class Sink:
         before = writer.next
         gathered = len(writer.buffer)
         writer.flush()
+        self.pulse.beat()
         if writer.next != before:
             self._seek(writer)
         if gathered:
@@ -189,12 +207,14 @@ class Sink:
             partitions = [TopicPartition(topic, partition, OFFSET_BEGINNING) for topic, partition in self._places]
             self._consumer.assign(partitions)
             self._await_opening(partitions)
+            self._joined = True
             return
         self._consumer.subscribe(
             list(self._topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
         )
 
     def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+        self._joined = True
         if not partitions:
             return
         consumer.incremental_assign([TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in partitions])
@@ -225,6 +245,7 @@ class Sink:
             self._consumer.resume([TopicPartition(*place)])
             self._writers[place] = self._closed.pop(place)
             opened.append(writer)
+            self.pulse.beat()
             _log.info("opened", chain=str(writer.chain), next=writer.next)
         self._commit([w for w in opened if w.next > 0])
 
@@ -251,6 +272,7 @@ class Sink:
         try:
             self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:
+            self.meter.commit_failures += 1
             _log.warning("commit failed", error=str(error), partitions=[str(w.chain) for w in writers])
 
     # --- when the lake or the broker did not answer -----------------------------------------------------
@@ -264,6 +286,47 @@ class Sink:
             self._seek(writer)
             self._consumer.resume([TopicPartition(*place)])
         self._wait_until = None
+
+    # --- how it is, asked from other threads -------------------------------------------------------------
+
+    def report(self) -> Report:
+        """What keeps this worker from its work: partitions not opened, lag not known, a lake that doesn't answer."""
+        failing: dict[str, str] = {}
+        writers = list(self._writers.values())
+        if not self._joined:
+            failing["partitions"] = f"not in the group {self._sink.group} yet"
+        elif self._closed:
+            failing["partitions"] = f"{len(self._closed)} not opened yet: their chains are being read"
+        if unknown := sum(self._high(writer) is None for writer in writers):
+            failing["lag"] = f"of {unknown} partitions not known yet"
+        if self._wait_until is not None:
+            failing["waiting"] = self._waiting_for
+        lag = sum(self._lag(writer) for writer in writers)
+        return Report(failing, facts={"partitions": len(writers), "lag_offsets": lag})
+
+    def vitals(self) -> SinkVitals:
+        """What metrics show."""
+        writers = list(self._writers.values())
+        return SinkVitals(
+            lag=self._lag_of_topics(writers),
+            partitions=len(writers),
+            unopened=len(self._closed),
+            gathered_bytes=sum(writer.buffer.bytes for writer in writers),
+            gathered_limit=2 * self._sink.rotate_bytes,
+            lost_races=self.totals.lost_races,
+            waiting=self._wait_until is not None,
+        )
+
+    def _lag_of_topics(self, writers: Iterable[PartitionWriter]) -> dict[str, TopicLag]:
+        found: dict[str, TopicLag] = {}
+        for writer in writers:
+            before = found.get(writer.chain.topic, TopicLag())
+            offsets = self._lag(writer)
+            # Nothing gathered, and yet behind: what is missing came after the newest row of the chain.
+            since = writer.buffer.oldest_ns or writer.newest_ns
+            seconds = max(0.0, (time.time_ns() - since) / 1e9) if offsets else 0.0
+            found[writer.chain.topic] = TopicLag(before.offsets + offsets, max(before.seconds, seconds))
+        return found
 
     # --- the end, and signs of life ----------------------------------------------------------------------
 
@@ -295,9 +358,18 @@ class Sink:
 
     def _lag(self, writer: PartitionWriter) -> int:
         """Records that the log holds and no object accounts for, as far as the client knows."""
-        place = TopicPartition(writer.chain.topic, writer.chain.partition)
-        _, high = self._consumer.get_watermark_offsets(place, cached=True)
-        return max(0, int(high) - writer.buffer.start)
+        return max(0, (self._high(writer) or 0) - writer.buffer.start)
+
+    def _high(self, writer: PartitionWriter) -> int | None:
+        return self._highs.get((writer.chain.topic, writer.chain.partition))
+
+    def _look(self) -> None:
+        """Note where the logs end. Only the loop may ask the client: another thread waits until it stops consuming."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + _LOOK_S
+        ends = {p: self._consumer.get_watermark_offsets(TopicPartition(*p), cached=True)[1] for p in self._writers}
+        self._highs = {place: int(end) for place, end in ends.items() if end >= 0}
 
 
 def _all_topics(settings: Settings) -> list[str]:

@@ -6,8 +6,9 @@ another writer wrote, gap objects. Doesn't: consuming, committing, rebalances (`
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 import structlog
@@ -16,6 +17,7 @@ from streaming.consumer.buffer import Buffer
 from streaming.consumer.dead_letters import DeadLetters
 from streaming.consumer.decode import Decoder
 from streaming.consumer.log import Log
+from streaming.consumer.metrics import Meter
 from streaming.consumer.records import Record
 from tidemark.lake import chain as chains
 from tidemark.lake import parquet
@@ -72,6 +74,7 @@ class Surroundings:
     after_upload: Callable[[str], None]
     totals: Totals
     footers: FooterCache
+    meter: Meter = field(default_factory=Meter)
 
 
 class PartitionWriter:
@@ -90,6 +93,8 @@ class PartitionWriter:
         self._before = 0  # where the object begins that what is gathered joins
         self._hour = -1
         self._asked_again: tuple[int, int] | None = None
+        #: When the newest row that lies in the chain reached us, Unix nanoseconds; before it is known: now.
+        self.newest_ns = time.time_ns()
         self.buffer = self._empty(0)
 
     @property
@@ -219,6 +224,7 @@ class PartitionWriter:
             self._write_gap(point.offset, low - 1 if point.until is None else min(low - 1, point.until))
             links = self._list(start)
         self._until = point.until
+        self.newest_ns = max((link.footer.received_max or 0 for link in links), default=0) or self.newest_ns
         passed = [link.start for link in links if link.start < point.offset]
         self._before = passed[-1] if passed else self._before if start else 0
         self.buffer = self._empty(point.offset)
@@ -234,9 +240,12 @@ class PartitionWriter:
 
     def _put(self, footer: Footer, data: bytes) -> bool:
         path = self.chain.path(footer.start)
+        begun = time.monotonic()
         created = self._around.store.put_new(path, data)
         if not created:
             return False
+        self._around.meter.wrote(footer, len(data), time.monotonic() - begun, time.time_ns())
+        self.newest_ns = footer.received_max or self.newest_ns
         self._around.totals.count(footer, len(data))
         _log.info(
             "object written", path=path, end=footer.end, rows=footer.rows, dead=footer.dead,

@@ -6,6 +6,7 @@ Lives here: who holds it and whom that stops. Doesn't: why it is held (``broker`
 
 from __future__ import annotations
 
+import time
 from typing import Protocol
 
 import structlog
@@ -30,11 +31,18 @@ class Gate:
         self._holders: set[str] = set()
         self._sockets: set[Pausable] = set()
         self.times_held = 0
+        self._held_s = 0.0
+        self._since = 0.0
 
     @property
     def held(self) -> bool:
         """Whether sockets are left unread at the moment."""
         return bool(self._holders)
+
+    @property
+    def held_s(self) -> float:
+        """Seconds for which sockets were left unread, until now."""
+        return self._held_s + (time.monotonic() - self._since if self._holders else 0.0)
 
     def hold(self, holder: str) -> None:
         """Leave all sockets unread until ``holder`` releases."""
@@ -43,6 +51,7 @@ class Gate:
         self._holders.add(holder)
         if len(self._holders) == 1:
             self.times_held += 1
+            self._since = time.monotonic()
             log.debug("sockets paused", because=holder)
             for socket in list(self._sockets):
                 socket.pause()
@@ -51,8 +60,10 @@ class Gate:
         """Take back one hold; when it was the last, read again."""
         if holder not in self._holders:
             return
+        held_s = self.held_s
         self._holders.remove(holder)
         if not self._holders:
+            self._held_s = held_s
             log.debug("sockets read again")
             for socket in list(self._sockets):
                 if not self.held:  # a socket that was read again may have filled the buffer at once
