@@ -125,16 +125,26 @@ def kafka_bootstrap(kafka_server: KafkaServer) -> str:
 
 
 @pytest.fixture
-def fresh_kafka() -> Iterator[Callable[[], KafkaServer]]:
-    """A function that starts a Kafka of this test's own; stopped with the test."""
+def fresh_kafka() -> Iterator[Callable[..., KafkaServer]]:
+    """A function that starts a Kafka of this test's own (in ``home``, if given); stopped with the test."""
+    yield from _kafkas()
+
+
+@pytest.fixture(scope="session")
+def own_kafka() -> Iterator[Callable[..., KafkaServer]]:
+    """The same, stopped at the end of the run: for tests of one process that share a broker with nobody else."""
+    yield from _kafkas()
+
+
+def _kafkas() -> Iterator[Callable[..., KafkaServer]]:
     _need_java()
     made: list[KafkaServer] = []
 
-    def make() -> KafkaServer:
-        home = Path(os.environ[_FOLDER]) / f"kafka-{os.getpid()}-{next(_numbers)}" / "kafka"
+    def make(home: Path | None = None) -> KafkaServer:
+        home = home or Path(os.environ[_FOLDER]) / f"kafka-{os.getpid()}-{next(_numbers)}" / "kafka"
         server = KafkaServer(home, process.free_port(), home.parent / "kafka.log", _CACHE)
         made.append(server)
-        _guard(home.parent.parent)
+        _guard(Path(os.environ[_FOLDER]))
         server.start()
         return server
 

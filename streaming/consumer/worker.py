@@ -31,6 +31,15 @@ from tidemark.settings import Settings
 _log = structlog.get_logger()
 #: Errors after which asking again later makes sense.
 LATER: Final = (StoreUnavailableError, UndeliveredError, LogUnavailableError)
+#: What the client says when a log does not hold what it asked for, or is no more.
+_LOG_IN_DOUBT: Final = (
+    KafkaError._AUTO_OFFSET_RESET,
+    KafkaError.OFFSET_OUT_OF_RANGE,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.UNKNOWN_TOPIC_ID,
+)
 _BATCH: Final = 200
 _POLL_S: Final = 0.2
 _HEARTBEAT_S: Final = 10.0
@@ -161,6 +170,8 @@ class Sink:
     def _take(self, message: Any) -> None:
         if message.error() is not None:
             _report(message.error())
+            if message.error().code() in _LOG_IN_DOUBT:
+                self._doubt(message.topic(), message.partition())
             return
         place = message.topic(), message.partition()
         writer = self._writers.get(place)
@@ -177,6 +188,8 @@ class Sink:
             if record.offset > writer.next:
                 writer.skip_missing(record.offset)
             self._seek(writer)
+        elif taken is Taken.STALE:
+            self._doubt(*place)  # nobody asked for it: the client went back by itself
         self._seen += taken is Taken.ADDED
         if writer.due():
             self._flush(writer)
@@ -236,6 +249,17 @@ class Sink:
             writer = self._writers.pop((p.topic, p.partition), None)
             dropped += writer.drop() if writer else 0
         _log.info("revoked", partitions=[f"{p.topic}/{p.partition}" for p in partitions], offsets_dropped=dropped)
+
+    def _doubt(self, topic: str, partition: int) -> None:
+        """The log may have been made anew under us: what was gathered counts for nothing, open the chain again.
+
+        ``partition`` is negative where the client speaks of the whole topic.
+        """
+        places = [p for p in self._writers if p[0] == topic and partition in (p[1], -1)]
+        for place in places:
+            writer = self._closed[place] = self._writers.pop(place)
+            _log.warning("looking again", chain=str(writer.chain), next=writer.next, offsets_dropped=writer.drop())
+        self._consumer.pause([TopicPartition(*place) for place in places])
 
     def _open_assigned(self) -> None:
         opened = []

@@ -30,8 +30,10 @@ _BUCKET = re.compile(r"/storage/v1/b/([^/]+)")
 class Fault:
     """What goes wrong with the next ``times`` requests of ``method`` whose path holds ``match``.
 
-    ``kind``: ``status`` (answers ``status``), ``reset`` (the connection breaks, nothing was done), ``lost`` (it was
-    done, and the connection breaks instead of the answer), ``truncated`` (half of a download, then it breaks).
+    ``kind``: ``status`` (answers ``status``), ``reset`` (the connection breaks, nothing was done), ``cut`` (it breaks
+    in the middle of an upload's body), ``lost`` (it was done, and the connection breaks instead of the answer),
+    ``truncated`` (half of a download, then it breaks), ``corrupt`` (a byte of the body is another one, up or down),
+    ``hang`` (no answer until ``release()``, then it breaks, nothing was done), ``hang_after`` (the same, but done).
     """
 
     kind: str
@@ -85,6 +87,13 @@ class _State:
         self.faults: list[Fault] = []
         self.requests: Counter[str] = Counter()
         self.generation = 1_700_000_000_000_000
+        self.hanging = 0
+        self.released = threading.Event()
+
+    def hang(self) -> None:
+        with self.lock:
+            self.hanging += 1
+        self.released.wait(120)
 
     def fault(self, method: str, path: str) -> Fault | None:
         with self.lock:
@@ -131,6 +140,7 @@ class GcsDouble:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.release()
         self._server.shutdown()
         self._server.server_close()
 
@@ -147,6 +157,15 @@ class GcsDouble:
     def unspent(self) -> list[Fault]:
         """Planted faults that have not (fully) happened."""
         return [fault for fault in self._state.faults if fault.times > 0]
+
+    @property
+    def hanging(self) -> int:
+        """How many requests have been left hanging so far."""
+        return self._state.hanging
+
+    def release(self) -> None:
+        """Break the connections that hang; faults of that kind break at once from now on."""
+        self._state.released.set()
 
     def object(self, bucket: str, name: str) -> bytes | None:
         """What is stored there, seen from inside."""
@@ -181,21 +200,29 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve(self._delete)
 
     def _serve(self, action: Any) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         url = urlsplit(self.path)
         self.query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
         fault = self.state.fault(self.command, unquote(self.path))
-        if fault and fault.kind == "status":
+        kind = fault.kind if fault else ""
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length // 2 if kind == "cut" else length)
+        if fault and kind == "status":
             return self._error(fault.status, "planted")
-        if fault and fault.kind == "reset":
+        if kind == "hang":
+            self.state.hang()
+        if kind in ("reset", "cut", "hang"):
             return self._break()
         try:
-            answer = action(url.path, body)
+            answer = action(url.path, _flipped(body) if kind == "corrupt" and body else body)
         except _RefusedError as refused:
             answer = (refused.status, {}, _error_body(refused.status, str(refused)))
-        if fault and fault.kind == "lost":
+        if kind == "hang_after":
+            self.state.hang()
+        if kind in ("lost", "hang_after"):
             return self._break()
-        return self._answer(*answer, cut=bool(fault and fault.kind == "truncated"))
+        if kind == "corrupt" and not body:
+            answer = (*answer[:2], _flipped(answer[2]))
+        return self._answer(*answer, cut=kind == "truncated")
 
     def _get(self, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
         if found := _BUCKET.fullmatch(path):
@@ -328,6 +355,13 @@ def _parts(content_type: str, body: bytes) -> tuple[dict[str, str], bytes]:
     _, _, data = rest.partition(b"\r\n\r\n")
     end = data.rindex(b"\r\n--" + found[1].encode())
     return json.loads(metadata.partition(b"\r\n\r\n")[2]), data[:end]
+
+
+def _flipped(data: bytes) -> bytes:
+    """``data`` with one bit in its middle turned over."""
+    changed = bytearray(data)
+    changed[len(changed) // 2] ^= 1
+    return bytes(changed)
 
 
 def _crc32c(data: bytes) -> str:

@@ -156,6 +156,12 @@ def _client(endpoint: str) -> storage.Client:
     return storage.Client(project="emulator", credentials=anonymous, client_options={"api_endpoint": endpoint})
 
 
+def _passes(error: api.GoogleAPICallError) -> bool:
+    """Whether asking again makes sense: any 5xx (the library names few), or bytes that changed on their way there."""
+    code = int(error.code or 0)
+    return code >= 500 or (code == 400 and "match calculated" in str(error.message))
+
+
 @contextlib.contextmanager
 def _as_store_error(path: str) -> Iterator[None]:
     try:
@@ -167,4 +173,6 @@ def _as_store_error(path: str) -> Iterator[None]:
     except _AGAIN_LATER as error:
         raise StoreUnavailableError(f"Google Cloud Storage did not serve {path}: {error}") from error
     except api.GoogleAPICallError as error:
+        if _passes(error):
+            raise StoreUnavailableError(f"Google Cloud Storage did not take {path}: {error.message}") from error
         raise StoreError(f"Google Cloud Storage refused {path}: {error.message}; check the role's rights") from error

@@ -1,0 +1,100 @@
+"""A real worker with a fail point: ``python -m tests.faults.failing consumer after_upload 2 SIGKILL``.
+
+Lives here: where a worker can be hit (by a signal that it sends itself, so that the place is exact). Doesn't: the
+worker, which is started by its own entry point and knows nothing of this.
+
+Consumer: ``before_upload``, ``mid_upload`` (written, not yet named; local lake only), ``after_upload``,
+``after_commit``. Producer: ``before_send``, ``queued`` (librdkafka has it), ``acknowledged`` (the broker has it, the
+worker doesn't know), ``delivered`` (the worker knows).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import confluent_kafka
+
+from tidemark.lake.gcs import GcsStore
+from tidemark.lake.local import LocalStore
+
+
+class Point:
+    """Hits the process when the place ``name`` is reached for the ``on``-th time."""
+
+    def __init__(self, name: str, on: int, sign: signal.Signals) -> None:
+        self._name, self._left, self._sign = name, on, sign
+
+    def reached(self, name: str) -> None:
+        if name == self._name:
+            self._left -= 1
+            if self._left == 0:
+                os.kill(os.getpid(), self._sign)
+
+
+def arm_consumer(point: Point) -> None:
+    for store in (LocalStore, GcsStore):
+        _arm_store(store, point)
+    link = os.link
+
+    def linked(*arguments: Any, **named: Any) -> None:
+        point.reached("mid_upload")
+        link(*arguments, **named)
+
+    os.link = linked  # type: ignore[assignment]
+
+    class Committing(confluent_kafka.Consumer):
+        def commit(self, *arguments: Any, **named: Any) -> Any:
+            done = super().commit(*arguments, **named)
+            point.reached("after_commit")
+            return done
+
+    confluent_kafka.Consumer = Committing  # type: ignore[misc]
+
+
+def _arm_store(store: type, point: Point) -> None:
+    put_new = store.put_new  # type: ignore[attr-defined]
+
+    def armed(self: Any, path: str, data: bytes) -> bool:
+        point.reached("before_upload")
+        created = bool(put_new(self, path, data))
+        point.reached("after_upload")
+        return created
+
+    store.put_new = armed  # type: ignore[attr-defined]
+
+
+def arm_producer(point: Point) -> None:
+    class Sending(confluent_kafka.Producer):
+        def produce(self, topic: str, *arguments: Any, on_delivery: Callable[..., None], **named: Any) -> None:
+            def delivered(*what: Any) -> None:
+                if market:
+                    point.reached("acknowledged")
+                on_delivery(*what)
+                if market:
+                    point.reached("delivered")
+
+            market = ".system." not in topic
+            if market:
+                point.reached("before_send")
+            super().produce(topic, *arguments, on_delivery=delivered, **named)
+            if market:
+                point.reached("queued")
+
+    confluent_kafka.Producer = Sending  # type: ignore[misc]
+
+
+def main() -> int:
+    part, name, on, sign = sys.argv[1:5]
+    sys.argv[1:] = sys.argv[5:]
+    point = Point(name, int(on), signal.Signals[sign])
+    {"consumer": arm_consumer, "producer": arm_producer}[part](point)
+    return int(importlib.import_module(f"streaming.{part}.__main__").main())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
