@@ -1,7 +1,7 @@
-"""The books of one depth connection: built from its changes, checked change by change, begun anew on a break.
+"""The books of one exchange: built from changes, checked change by change, begun anew on a break.
 
-Lives here: the keeper that is fed with frames and sends snapshots, whole books and breaks as records. Doesn't: the
-rules (``tidemark.exchanges.book``), the form of the records (``book_records``, ``connection``), asking
+Lives here: the keeper that hears the frames of all sockets and sends snapshots, whole books and breaks as records.
+Doesn't: the rules (``tidemark.exchanges.book``), the form of the records (``book_records``, ``connection``), asking
 (``snapshots``), sockets (``link``).
 
 The frames themselves are recorded by the link, whatever becomes of the books: a keeper that fails loses no change.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -24,8 +24,8 @@ from streaming.producer.session import Backoff
 from streaming.producer.snapshots import Snapshot, Snapshots
 from tidemark import naming
 from tidemark.exchanges import book_records, connection
-from tidemark.exchanges.base import Exchange, NotServedError, Parsed, Row, Unparsable
-from tidemark.exchanges.book import Level, Outcome, SpannedBook, Verdict
+from tidemark.exchanges.base import Exchange, Parsed, Row, Unparsable
+from tidemark.exchanges.book import Level, Numbered, Outcome, Verdict, numbered
 from tidemark.exchanges.book_records import BookRecord
 from tidemark.exchanges.connection import BreakRecord
 from tidemark.transport import TransportError
@@ -36,9 +36,12 @@ DEPTH: Final = "depth"
 ORDERBOOK: Final = "orderbook"
 #: Levels a side of a book that is sent.
 TOP: Final = 30
-#: Frames of a connection that stands by; more than any planned overlap brings.
-_STANDBY_FRAMES: Final = 20_000
+#: Frames of a market on a socket that stands by; more than any planned overlap brings.
+_STANDBY_FRAMES: Final = 5_000
 _SNAPSHOT_AGAIN_S: Final = (1.0, 60.0)
+
+#: Puts another socket in the place of this one; it is told why.
+Renew = Callable[[str], None]
 
 
 @dataclass
@@ -57,8 +60,11 @@ class BookCounts:
 @dataclass
 class _Market:
     code: str
-    book: SpannedBook
+    book: Numbered
     backoff: Backoff
+    #: The socket whose changes are applied, and what others have brought since they were opened.
+    followed: str | None = None
+    standby: dict[str, deque[tuple[bytes, int]]] = field(default_factory=dict)
     #: The exchange's time of the latest change heard.
     heard_at: datetime | None = None
     received_ns: int = 0
@@ -67,22 +73,12 @@ class _Market:
     is_due: bool = False
 
 
-def builds_books(exchange: Exchange) -> bool:
-    """Whether whole books are built from this exchange's changes."""
-    if not {DEPTH, ORDERBOOK} <= set(exchange.datasets):
-        return False
-    try:
-        exchange.rest.depth("")
-    except NotServedError:
-        return False
-    return True
-
-
 class BookKeeper:
-    """The books of one planned connection, over as many sockets as it takes.
+    """The books of one exchange, over as many sockets as it takes.
 
-    One socket is followed at a time. The frames of another that is open too (a planned change of sockets) are held, and
-    followed from their first when the one before it is closed: what both brought is known by its numbers and left out.
+    Of each market one socket is followed at a time. What another brings that is open too (a planned change of sockets)
+    is held, and followed from its first when the one before it is closed: what both brought is known by its numbers and
+    left out.
 
     A book is sent when its best 30 levels have changed, at most once in ``interval_s`` a market.
     """
@@ -104,39 +100,43 @@ class BookKeeper:
         self._counts = counts
         self._interval_ns = int(interval_s * 1e9)
         self._markets: dict[str, _Market] = {}
-        self._followed: str | None = None
-        #: The socket followed last: records of now belong to it.
-        self._name = ""
-        self._standby: dict[str, deque[tuple[bytes, int]]] = {}
+        self._renew: dict[str, Renew] = {}
         self._wanted: dict[str, float] = {}
         self._wake = asyncio.Event()
 
     # --- what the sockets say ---
 
-    def opened(self, name: str) -> None:
-        """A socket is open."""
-        if self._followed is None:
-            self._followed = self._name = name
-        else:
-            self._standby[name] = deque(maxlen=_STANDBY_FRAMES)
+    def opened(self, name: str, codes: Sequence[str], renew: Renew = lambda because: None) -> None:
+        """A socket is open and brings these markets; ``renew`` puts another in its place."""
+        self._renew[name] = renew
+        for code in codes:
+            market = self._market(code)
+            if market.followed is None:
+                market.followed = name
+            else:
+                market.standby[name] = deque(maxlen=_STANDBY_FRAMES)
 
-    def feed(self, name: str, payload: bytes, received_ns: int) -> None:
+    def feed(self, name: str, code: str, payload: bytes, received_ns: int) -> None:
         """A frame of the dataset ``depth`` has come over a socket. Never raises."""
-        if name == self._followed:
-            self._follow(payload, received_ns)
-        elif name in self._standby:
-            self._standby[name].append((payload, received_ns))
+        market = self._markets.get(code)
+        if market is None:
+            return
+        if name == market.followed:
+            self._follow(market, payload, received_ns)
+        elif name in market.standby:
+            market.standby[name].append((payload, received_ns))
 
     def closed(self, name: str) -> None:
-        """A socket is no more; the one that was opened next is followed from its first frame."""
-        self._standby.pop(name, None)
-        if name != self._followed:
-            return
-        self._followed = next(iter(self._standby), None)
-        if self._followed is not None:
-            self._name = self._followed
-            for payload, received_ns in self._standby.pop(self._followed):
-                self._follow(payload, received_ns)
+        """A socket is no more; of each of its markets the one that was opened next is followed from its first frame."""
+        self._renew.pop(name, None)
+        for market in self._markets.values():
+            market.standby.pop(name, None)
+            if name != market.followed:
+                continue
+            market.followed = next(iter(market.standby), None)
+            if market.followed is not None:
+                for payload, received_ns in market.standby.pop(market.followed):
+                    self._follow(market, payload, received_ns)
 
     async def run(self) -> None:
         """Get the snapshots that are wanted, and send what is due, until cancelled."""
@@ -154,19 +154,18 @@ class BookKeeper:
 
     # --- changes ---
 
-    def _follow(self, payload: bytes, received_ns: int) -> None:
+    def _follow(self, market: _Market, payload: bytes, received_ns: int) -> None:
         try:
             parsed = self._exchange.parse(DEPTH, payload)
             for row in parsed.rows if isinstance(parsed, Parsed) else ():
-                self._change(row, received_ns)
+                self._change(market, row, received_ns)
         except Unparsable as error:  # the sink buries the frame; what it held is missing here
             self._counts.unreadable += 1
-            log.warning("unreadable change", exchange=self._exchange.name, reason=error.reason)
+            log.warning("unreadable change", exchange=self._exchange.name, code=market.code, reason=error.reason)
         except Exception:  # a fault of ours must not stop the socket
-            log.exception("a book could not be kept", exchange=self._exchange.name)
+            log.exception("a book could not be kept", exchange=self._exchange.name, code=market.code)
 
-    def _change(self, row: Row, received_ns: int) -> None:
-        market = self._market(str(row["code"]))
+    def _change(self, market: _Market, row: Row, received_ns: int) -> None:
         verdict = market.book.take(row)
         if verdict.outcome is Outcome.STALE:
             return
@@ -176,7 +175,8 @@ class BookKeeper:
         market.received_ns = received_ns
         if verdict.outcome is Outcome.BROKEN:
             self._broken(market, verdict, before, received_ns)
-        if market.book.needs_snapshot:
+            self._begin_anew(market, "changes are missing")
+        elif market.book.needs_snapshot:
             self._want(market.code)
         elif market.book.is_live:
             self._changed(market, received_ns)
@@ -187,7 +187,7 @@ class BookKeeper:
         log.warning("changes missing", exchange=self._exchange.name, code=market.code, first=first, last=last)
         record = BreakRecord(
             exchange=self._exchange.name,
-            connection=self._name,
+            connection=market.followed or "",
             worker=self._worker,
             found_at=datetime.now(UTC),
             dataset=DEPTH,
@@ -198,16 +198,23 @@ class BookKeeper:
             from_at=from_at,
             to_at=market.heard_at,
         )
-        self._send(self._record(SYSTEM, connection.BREAK, self._name, record.encode(), received_ns))
+        self._send(self._record(market, SYSTEM, connection.BREAK, record.encode(), received_ns))
+
+    def _begin_anew(self, market: _Market, because: str) -> None:
+        """Get the book that changes from now on build on: by asking for it, or with a new socket."""
+        log.info("book begun anew", exchange=self._exchange.name, code=market.code, because=because)
+        if market.book.needs_snapshot:
+            self._want(market.code)
+        elif market.followed in self._renew:
+            self._renew[market.followed](f"{market.code}: {because}")
 
     def _changed(self, market: _Market, now_ns: int) -> None:
         """A live book has changed: begin it anew when it can't be shown, else send it when its time has come."""
         book = market.book.book
         if book.is_crossed or book.is_thin(TOP):
-            why = "crossed" if book.is_crossed else "the market left the levels of the snapshot"
-            log.info("book begun anew", exchange=self._exchange.name, code=market.code, because=why)
             market.book.drop()
-            self._want(market.code)
+            why = "bids reach asks" if book.is_crossed else "the market left the levels of the snapshot"
+            self._begin_anew(market, why)
             return
         market.is_due = True
         if now_ns - market.sent_ns >= self._interval_ns:
@@ -223,7 +230,7 @@ class BookKeeper:
             return
         market.sent, market.sent_ns = top, now_ns
         value = BookRecord(market.code, book.changed_at, book.update_id, *top).encode()
-        self._send(self._record(ORDERBOOK, book_records.BOOK, market.code, value, market.received_ns))
+        self._send(self._record(market, ORDERBOOK, book_records.BOOK, value, market.received_ns))
         self._counts.books += 1
 
     async def _send_what_is_due(self) -> None:
@@ -256,12 +263,12 @@ class BookKeeper:
 
     async def _resync(self, code: str) -> None:
         market = self._market(code)
-        snapshot = await self._ask(market) if market.book.needs_snapshot else None
+        snapshot = await self._ask(market) if market.followed and market.book.needs_snapshot else None
         del self._wanted[code]
         if snapshot is not None:
             self._counts.snapshots += 1
             value = snapshot.record.encode()
-            self._send(self._record(DEPTH, book_records.SNAPSHOT, code, value, snapshot.received_ns))
+            self._send(self._record(market, DEPTH, book_records.SNAPSHOT, value, snapshot.received_ns))
             verdict = market.book.take(snapshot.row)
             if verdict.outcome is Outcome.APPLIED:
                 market.backoff.reset()
@@ -271,7 +278,7 @@ class BookKeeper:
             else:
                 self._counts.snapshots_too_old += 1
                 log.info("snapshot of no use", exchange=self._exchange.name, code=code, because=verdict.reason)
-        if market.book.needs_snapshot:
+        if market.followed and market.book.needs_snapshot:
             self._want(code, max(_SNAPSHOT_AGAIN_S[0], market.backoff.next()))
 
     async def _ask(self, market: _Market) -> Snapshot | None:
@@ -288,15 +295,16 @@ class BookKeeper:
 
     def _market(self, code: str) -> _Market:
         if code not in self._markets:
-            book = SpannedBook(self._exchange.rest.depth(code).levels)
-            self._markets[code] = _Market(code, book, Backoff(*_SNAPSHOT_AGAIN_S))
+            numbers, levels = self._exchange.depth_numbers, self._exchange.rest.depth(code).levels
+            self._markets[code] = _Market(code, numbered(numbers, levels), Backoff(*_SNAPSHOT_AGAIN_S))
         return self._markets[code]
 
-    def _record(self, dataset: str, kind: str, key: str, value: bytes, received_ns: int) -> Record:
-        topic = naming.raw_topic(self._exchange.name, dataset)
+    def _record(self, market: _Market, dataset: str, kind: str, value: bytes, received_ns: int) -> Record:
+        name = (market.followed or "").encode()
         headers: list[tuple[str, str | bytes | None]] = [
             ("received_ns", str(received_ns).encode()),
-            ("connection", self._name.encode()),
+            ("connection", name),
             ("kind", kind.encode()),
         ]
-        return Record(topic, key.encode(), value, received_ns // 1_000_000, headers)
+        key = name if dataset == SYSTEM else market.code.encode()
+        return Record(naming.raw_topic(self._exchange.name, dataset), key, value, received_ns // 1_000_000, headers)

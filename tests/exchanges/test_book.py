@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tidemark.exchanges.base import Row
-from tidemark.exchanges.book import LinkedBook, Outcome, SpannedBook
+from tidemark.exchanges.base import DepthNumbers, Row
+from tidemark.exchanges.book import LinkedBook, Outcome, SpannedBook, numbered
 
 AT = datetime(2026, 4, 13, tzinfo=UTC)
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -403,3 +403,10 @@ def test_a_cut_snapshot_never_shows_a_level_that_is_wrong(steps: list[tuple[int,
         true = sorted(asks.items()), sorted(bids.items(), reverse=True)
         for ours, theirs in zip(shown, true, strict=True):
             assert ours == theirs[: len(ours)]
+
+
+def test_the_numbers_say_which_book_it_is() -> None:
+    assert isinstance(numbered(DepthNumbers.SPANS, 1000), SpannedBook)
+    assert isinstance(numbered(DepthNumbers.LINKS, None), LinkedBook)
+    with pytest.raises(ValueError, match="no changes"):
+        numbered(DepthNumbers.NONE, None)

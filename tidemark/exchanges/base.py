@@ -90,6 +90,17 @@ class TradeIds(StrEnum):
     SPANS = "spans"
 
 
+class DepthNumbers(StrEnum):
+    """How changes of a book are numbered, and where the book comes from that they build on."""
+
+    #: There are no changes: books come whole.
+    NONE = "none"
+    #: Each covers a span of numbers and names the last of the one before; the book is asked for over REST.
+    SPANS = "spans"
+    #: Each names the number of the one before; the book comes first on every connection.
+    LINKS = "links"
+
+
 class NotServedError(Exception):
     """The exchange doesn't serve that (any more); the message says plainly what it does serve."""
 
@@ -224,6 +235,10 @@ class Exchange(Protocol):
     @property
     def trade_ids(self) -> TradeIds:
         """Whether a hole between the ids of two trades is a trade that is missing."""
+
+    @property
+    def depth_numbers(self) -> DepthNumbers:
+        """How whole books (``orderbook``) are built from their changes (``depth``)."""
 
     def acknowledgements(self, settings: ExchangeSettings, connection: Connection) -> int:
         """How many parts of the subscription it acknowledges; 0: it answers with data only."""

@@ -19,7 +19,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
-from tidemark.exchanges.base import Row
+from tidemark.exchanges.base import DepthNumbers, Row
 
 Level = tuple[Decimal, Decimal]
 
@@ -185,8 +185,15 @@ class Numbered(Protocol):
     def is_live(self) -> bool:
         """Whether the book is the market's as of its latest change."""
 
+    @property
+    def needs_snapshot(self) -> bool:
+        """Whether a snapshot has to be asked for."""
+
     def take(self, row: Row) -> Verdict:
         """Take the next row of the dataset ``depth`` of this market, and say what became of it."""
+
+    def drop(self) -> None:
+        """Give the book up."""
 
 
 class SpannedBook:
@@ -283,7 +290,7 @@ class SpannedBook:
 
 
 class LinkedBook:
-    """Each change names the number before it (``prev_update_id``); a snapshot comes by itself, and after every break.
+    """Each change names the number before it (``prev_update_id``); a snapshot comes first on every connection.
 
     A change that names the book's number and has none of its own beyond it is a sign of life; one with a lower number
     of its own has reset the numbers.
@@ -298,6 +305,15 @@ class LinkedBook:
         """Whether the book is the market's as of its latest change."""
         return self._live
 
+    @property
+    def needs_snapshot(self) -> bool:
+        """Never: it comes over the stream."""
+        return False
+
+    def drop(self) -> None:
+        """Give the book up until the next snapshot."""
+        self._live = False
+
     def take(self, row: Row) -> Verdict:
         """Take a change or a snapshot as it comes over the stream."""
         last, before = _number(row, "last_update_id"), _number(row, "prev_update_id")
@@ -309,16 +325,27 @@ class LinkedBook:
         if not self._live or at is None:
             return _WAITING
         if last is None or before is None:
-            self._live = False
+            self.drop()
             return Verdict(Outcome.BROKEN, None, "a change without its numbers")
         if before == at:
             self.book.change(row)
             return _APPLIED
         if before < at and last <= at:
             return _STALE
-        self._live = False
+        self.drop()
         missing = (at + 1, before) if before > at else None
         return Verdict(Outcome.BROKEN, missing, f"change {last} follows {before}, and {at} came last")
+
+
+def numbered(numbers: DepthNumbers, most: int | None) -> Numbered:
+    """An empty book for changes numbered so; ``most``: see :class:`SpannedBook`.
+
+    Raises:
+        ValueError: books come whole.
+    """
+    if numbers is DepthNumbers.NONE:
+        raise ValueError("there are no changes to build a book from")
+    return SpannedBook(most) if numbers is DepthNumbers.SPANS else LinkedBook()
 
 
 def _continues(number: int, row: Row) -> bool:

@@ -35,7 +35,7 @@ class Stage:
     sent: list[Record] = field(default_factory=list)
 
     def feed(self, frame: bytes, name: str = "c-1") -> None:
-        self.keeper.feed(name, frame, time.time_ns())
+        self.keeper.feed(name, "BTCUSDT", frame, time.time_ns())
 
     def rows(self, kind: str) -> list[Row]:
         found = []
@@ -92,7 +92,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[Play], Stage]:
             snapshots, counts, sent = Snapshots(BINANCE, settings, ban_s=0.2), BookCounts(), list[Record]()
             keeper = BookKeeper(BINANCE, "w-1", sent.append, snapshots, counts, interval_s=0.1)
             stage = Stage(market, server, keeper, counts, sent)
-            keeper.opened("c-1")
+            keeper.opened("c-1", ["BTCUSDT"])
             running = asyncio.create_task(keeper.run())
             try:
                 await script(stage)
@@ -224,7 +224,7 @@ def test_two_sockets_that_overlap_are_one_stream(play: Callable[[Play], Stage]) 
     async def script(stage: Stage) -> None:
         await stage.stands()
         frames = [stage.market.tick() for _ in range(20)]
-        stage.keeper.opened("c-2")
+        stage.keeper.opened("c-2", ["BTCUSDT"])
         for n, frame in enumerate(frames):
             if n >= 5:
                 stage.feed(frame, "c-2")  # the new one is ahead of the old one
@@ -244,7 +244,7 @@ def test_two_sockets_that_overlap_are_one_stream(play: Callable[[Play], Stage]) 
 def test_a_standby_that_ends_first_changes_nothing(play: Callable[[Play], Stage]) -> None:
     async def script(stage: Stage) -> None:
         await stage.stands()
-        stage.keeper.opened("c-2")
+        stage.keeper.opened("c-2", ["BTCUSDT"])
         stage.feed(b"garbage", "c-2")
         stage.keeper.closed("c-2")
         stage.feed(stage.market.tick())
@@ -262,7 +262,7 @@ def test_after_a_reconnect_the_numbers_say_whether_anything_was_missed(
         stage.keeper.closed("c-1")
         for _ in range(lost):
             stage.market.tick()
-        stage.keeper.opened("c-2")
+        stage.keeper.opened("c-2", ["BTCUSDT"])
         stage.feed(stage.market.tick(), "c-2")
         assert stage.keeper.live == (lost == 0)
 
@@ -302,6 +302,52 @@ def test_a_frame_of_an_unknown_socket_is_left_alone(play: Callable[[Play], Stage
     assert play(script).sent == []
 
 
-def test_only_exchanges_whose_changes_need_a_snapshot_build_books() -> None:
-    assert books.builds_books(BINANCE)
-    assert not books.builds_books(registry.get("upbit"))
+def test_a_market_that_no_socket_brings_any_more_is_not_asked_for(play: Callable[[Play], Stage]) -> None:
+    async def script(stage: Stage) -> None:
+        stage.server.answers.extend([(503, b"")] * 3)
+        stage.feed(stage.market.tick())
+        await stage.until(lambda: stage.counts.snapshots_failed)
+        stage.keeper.closed("c-1")
+        await asyncio.sleep(0.5)
+        asked = len(stage.server.asked)
+        await asyncio.sleep(0.3)
+        assert len(stage.server.asked) == asked
+
+    play(script)
+
+
+OKX = registry.get("okx")
+
+
+def okx_frame(action: str, number: int, before: int, ask: str) -> bytes:
+    book = {"asks": [[ask, "10", "0", "1"]], "bids": [["9", "10", "0", "1"]], "ts": str(1_774_000_000_000 + number)}
+    data = {**book, "checksum": 0, "seqId": number, "prevSeqId": before}
+    arg = {"channel": "books", "instId": "BTC-USDT-SWAP"}
+    return json.dumps({"arg": arg, "action": action, "data": [data]}).encode()
+
+
+def test_where_books_come_first_on_a_socket_a_break_asks_for_a_new_socket() -> None:
+    async def script() -> None:
+        sent, renewed, counts = list[Record](), list[str](), BookCounts()
+        snapshots = Snapshots(OKX, ExchangeSettings(ws_url="ws://127.0.0.1:1", rest_url="http://127.0.0.1:1"))
+        keeper = BookKeeper(OKX, "w-1", sent.append, snapshots, counts, interval_s=0.0)
+        code = "BTC-USDT-SWAP"
+        keeper.opened("c-1", [code], renewed.append)
+        frames = [
+            okx_frame("snapshot", 10, -1, "11"),
+            okx_frame("update", 15, 10, "12"),
+            okx_frame("update", 30, 20, "13"),
+        ]
+        for frame in frames:
+            keeper.feed("c-1", code, frame, time.time_ns())
+        assert renewed == [f"{code}: changes are missing"]
+        keeper.opened("c-2", [code], renewed.append)
+        keeper.feed("c-2", code, okx_frame("snapshot", 40, -1, "14"), time.time_ns())
+        assert not keeper.live
+        keeper.closed("c-1")
+        assert (keeper.live, counts.breaks) == (1, 1)
+        kinds = [dict(record.headers)["kind"] for record in sent]
+        assert kinds == [b"book", b"book", b"break", b"book"]
+        snapshots.close()
+
+    asyncio.run(script())

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
-from tidemark.exchanges.base import Connection, Ignored, Parsed, Reply, TradeIds
+from tidemark.exchanges.base import Connection, DepthNumbers, Ignored, Parsed, Reply, TradeIds
 from tidemark.exchanges.binance import frames, subscribe, symbols
 from tidemark.exchanges.binance.rest import Rest
 from tidemark.settings import ExchangeSettings
@@ -36,6 +36,7 @@ class Binance:
     quiet_s: ClassVar[Mapping[str, float]] = {"depth": 60.0, "trade": 900.0, "candle": 900.0, "ticker": 900.0}
     #: Ids of aggregate trades; those of single trades skip what the insurance fund and deleveraging did.
     trade_ids: ClassVar[TradeIds] = TradeIds.STEPS
+    depth_numbers: ClassVar[DepthNumbers] = DepthNumbers.SPANS
 
     def parse(self, dataset: str, frame: bytes) -> Parsed | Ignored:
         """The events of a frame from the topic of ``dataset``."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
-from tidemark.exchanges.base import Connection, Ignored, Parsed, Reply, TradeIds
+from tidemark.exchanges.base import Connection, DepthNumbers, Ignored, Parsed, Reply, TradeIds
 from tidemark.exchanges.okx import frames, subscribe, symbols
 from tidemark.exchanges.okx.rest import Rest
 from tidemark.settings import ExchangeSettings
@@ -33,6 +33,7 @@ class Okx:
     quiet_s: ClassVar[Mapping[str, float]] = {"ticker": 120.0, "depth": 120.0, "candle": 600.0}
     #: Each trade has the next number; a message may stand for several.
     trade_ids: ClassVar[TradeIds] = TradeIds.SPANS
+    depth_numbers: ClassVar[DepthNumbers] = DepthNumbers.LINKS
 
     def parse(self, dataset: str, frame: bytes) -> Parsed | Ignored:
         """The events of a frame from the topic of ``dataset``."""

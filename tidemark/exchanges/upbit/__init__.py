@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
-from tidemark.exchanges.base import Connection, Ignored, Parsed, Reply, TradeIds
+from tidemark.exchanges.base import Connection, DepthNumbers, Ignored, Parsed, Reply, TradeIds
 from tidemark.exchanges.upbit import frames, subscribe, symbols
 from tidemark.exchanges.upbit.rest import Rest
 from tidemark.settings import ExchangeSettings
@@ -30,6 +30,7 @@ class Upbit:
     quiet_s: ClassVar[Mapping[str, float]] = {}
     #: Unique within a market, and in no order: the exchange's candles are the witness.
     trade_ids: ClassVar[TradeIds] = TradeIds.UNORDERED
+    depth_numbers: ClassVar[DepthNumbers] = DepthNumbers.NONE
 
     def parse(self, dataset: str, frame: bytes) -> Parsed | Ignored:
         """The events of a frame from the topic of ``dataset``."""
