@@ -144,6 +144,7 @@ def test_history_of_candles_begins_on_the_path_that_reaches_there() -> None:
     assert path("1m", NOW - timedelta(hours=25)) == "history-candles"
     assert path("1d", NOW - timedelta(days=900)) == "candles"
     assert path("1s", NOW - timedelta(days=80)) == "history-candles"
+    assert path("1s", NOW) == "history-candles"
 
 
 def test_history_of_trades_is_paged_by_id() -> None:

@@ -27,10 +27,10 @@ class Okx:
     #: Whole books (``orderbook``) are derived from ``depth``.
     datasets: ClassVar[tuple[str, ...]] = ("trade", "ticker", "orderbook", "depth", "candle", "system")
     lifetime_s: ClassVar[float | None] = None
-    #: A ticker follows the best prices, which move many times a minute wherever somebody makes a market; a book that
-    #: doesn't change says so after about 60 s. Bars are pushed when something trades, which a small market may leave
-    #: for minutes, and trades themselves may be away for any time.
-    quiet_s: ClassVar[Mapping[str, float]] = {"ticker": 120.0, "depth": 120.0, "candle": 600.0}
+    #: A ticker follows trades and the best prices, which move within seconds wherever somebody makes a market; a book
+    #: that doesn't change says so every minute or so. Bars are pushed when something trades, which a small market may
+    #: leave for minutes, and trades themselves may be away for any time.
+    quiet_s: ClassVar[Mapping[str, float]] = {"ticker": 300.0, "depth": 120.0, "candle": 600.0}
     #: Each trade has the next number; a message may stand for several.
     trade_ids: ClassVar[TradeIds] = TradeIds.SPANS
     depth_numbers: ClassVar[DepthNumbers] = DepthNumbers.LINKS

@@ -28,6 +28,8 @@ _A_PAGE: Final = 100
 _LEVELS: Final = 400
 #: How many bars back from now the faster of the two paths reaches.
 _RECENT_BARS: Final = 1_440
+#: Bars that the faster path refuses.
+_DEEP_ONLY: Final = ("1s",)
 #: Trades, and bars of a second, are served for three months.
 _THREE_MONTHS: Final = timedelta(days=90)
 #: What the list of markets is asked for: what Tidemark takes from OKX. Options are listed by family only.
@@ -74,7 +76,8 @@ class CandlesQuery:
     """Bars of one instrument that start before ``to``; pages back until ``since`` or the first bar.
 
     ``/market/candles`` is faster and reaches back about 1,440 bars; where it has no more, ``/market/history-candles``
-    goes on. The bar that is forming is the newest of an answer, and marked as not closed.
+    goes on (bars of a second are served there only). The bar that is forming is the newest of an answer, and marked as
+    not closed.
     """
 
     instrument: Instrument
@@ -233,7 +236,8 @@ class Rest:
             raise ValueError(f"no candles of {interval!r}; there are {', '.join(symbols.INTERVALS)}")
         if not 0 <= count <= _A_PAGE:
             raise ValueError(f"count is {count}: a page holds 1 to {_A_PAGE}")
-        return CandlesQuery(symbols.instrument(code), interval, to, since, count or _A_PAGE)
+        recent = interval not in _DEEP_ONLY
+        return CandlesQuery(symbols.instrument(code), interval, to, since, count or _A_PAGE, recent)
 
     def tickers(self, codes: Sequence[str]) -> TickersQuery:
         """States of these instruments, one request for each type among them.
@@ -264,7 +268,7 @@ class Rest:
         if dataset == "candle" and (interval != "1s" or until > oldest):
             query = self.candles(code, interval, to=until, since=since)
             reach = _RECENT_BARS * (symbols.end_of(interval, until) - until)
-            return [replace(query, recent=until > now - reach)]
+            return [replace(query, recent=query.recent and until > now - reach)]
         if dataset == "trade" and until > oldest:
             return [TradesQuery(symbols.instrument(code), until, since)]
         served = f"candles, and trades and candles of 1s since {oldest:%Y-%m-%d %H:%M} UTC"
