@@ -165,6 +165,9 @@ class Rest(Protocol):
     def markets(self) -> Query:
         """Every market the exchange lists."""
 
+    def is_traded(self, market: Row) -> bool:
+        """Whether a row of ``markets`` is one that trades: an exchange may list what has ended or not begun."""
+
     def candles(
         self,
         code: str,

@@ -74,6 +74,7 @@ def test_contracts() -> None:
     assert (future["market"], future["instrument"], future["state"]) == ("ETH-USDT-260626", "future", "SETTLING")
     assert (unknown["code"], unknown["market"], unknown["tick_size"]) == ("BTCXYZ", None, None)
     assert query.following([swap]) is None
+    assert [REST.is_traded(row) for row in (swap, future)] == [True, False]
 
 
 def test_candles_ask_for_the_bars_before_a_time() -> None:

@@ -70,6 +70,11 @@ def test_markets_are_swaps_and_then_spot() -> None:
     assert (swap["market"], swap["instrument"], swap["contract_size"]) == ("BTC-USDT", "swap", Decimal("0.01"))
     assert (spot["market"], spot["instrument"], spot["contract_size"]) == ("BTC-USDT-SPOT", "spot", None)
     assert (swap["state"], swap["tick_size"], swap["event_at"]) == ("live", Decimal("0.1"), NOW)
+    assert [REST.is_traded({**swap, "state": state}) for state in ("live", "suspend", "preopen")] == [
+        True,
+        False,
+        False,
+    ]
     assert json.loads(str(swap["extra"])) == {
         "uly": "BTC-USDT", "ctVal": "0.01", "ctMult": "1", "ctValCcy": "BTC", "ctType": "linear", "lotSz": "0.01",
         "futureSettlement": False,

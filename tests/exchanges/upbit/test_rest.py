@@ -83,6 +83,7 @@ def test_markets() -> None:
         "extra": None,
     }
     assert (detailed["market"], detailed["warning"]) == ("ETH-BTC", True)
+    assert REST.is_traded(plain)
     assert json.loads(str(detailed["cautions"])) == ["DEPOSIT_AMOUNT_SOARING", "PRICE_FLUCTUATIONS"]
     assert detailed["extra"] == '{"market_warning":"NONE"}'
     assert query.following([plain]) is None

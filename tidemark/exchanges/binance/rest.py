@@ -207,6 +207,10 @@ class Rest:
         """Every listed contract."""
         return MarketsQuery()
 
+    def is_traded(self, market: Row) -> bool:
+        """Contracts stay listed when they have ended, and are before they begin."""
+        return market["state"] in ("TRADING", None)
+
     def candles(
         self,
         code: str,

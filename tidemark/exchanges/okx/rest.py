@@ -218,6 +218,10 @@ class Rest:
         """Every listed swap and spot market."""
         return MarketsQuery()
 
+    def is_traded(self, market: Row) -> bool:
+        """Instruments are listed before they begin and while they are suspended, too."""
+        return market["state"] in ("live", None)
+
     def candles(
         self,
         code: str,

@@ -163,6 +163,10 @@ class Rest:
         """Every listed market."""
         return MarketsQuery()
 
+    def is_traded(self, market: Row) -> bool:
+        """Yes: what doesn't trade is not listed."""
+        return True
+
     def candles(
         self,
         code: str,
