@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from tests.exchanges.okx.checksum import checksum
 from tidemark.exchanges import registry
 from tidemark.exchanges.base import Ignored, Parsed, Row, Unparsable
 from tidemark.exchanges.book import Book
-from tidemark.exchanges.okx import books
 
 OKX = registry.get("okx")
 _RECEIVED = re.compile(r"[0-9]+\.[0-9]+: (.*)")
@@ -131,16 +131,16 @@ def test_every_book_frame_ends_in_a_book_of_its_checksum(recording: list[bytes])
         apply(kept[code], event)
         asks = [level for _, level in sorted(kept[code]["asks"].items())]
         bids = [level for _, level in sorted(kept[code]["bids"].items(), reverse=True)]
-        assert books.checksum(asks, bids) == event["checksum"]
+        assert checksum(asks, bids) == event["checksum"]
         proved += 1
     assert proved == 3_679
 
 
 def test_a_changed_digit_breaks_the_checksum(recording: list[bytes]) -> None:
     (event,) = next(json.loads(f) for f in recording if b'"snapshot"' in f and b"PROPS" in f)["data"]
-    assert books.checksum(event["asks"], event["bids"]) == event["checksum"]
+    assert checksum(event["asks"], event["bids"]) == event["checksum"]
     event["bids"][0][1] += "0"
-    assert books.checksum(event["asks"], event["bids"]) != event["checksum"]
+    assert checksum(event["asks"], event["bids"]) != event["checksum"]
 
 
 def test_single_frames_of_the_channels_we_take_are_read(captures: Path) -> None:

@@ -1,7 +1,7 @@
 """OKX v5 (swaps, and spot, futures and options beside them): the exchange behind the common interface.
 
 Lives here: ``OKX`` and the modules behind it by concern: ``symbols``, ``sizes``, ``rows``, ``frames``, ``subscribe``,
-``rest``, ``books``. Doesn't: anything that opens a connection.
+``rest``. Doesn't: anything that opens a connection, whole books (``exchanges.book`` builds them from ``depth``).
 """
 
 from __future__ import annotations

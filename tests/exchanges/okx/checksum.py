@@ -1,10 +1,7 @@
-"""The checksum that OKX sent with its books until 2026.
-
-Lives here: the checksum of a book, from the levels as they were spelled. Doesn't: keeping a book.
+"""The checksum that OKX sent with its books until 2026, to prove recordings of before.
 
 It covers the digits as the exchange spelled them, which numbers don't keep, so it is worked out on messages and not on
-rows. Since 2026-06-23 the exchange sends 0, and a book's integrity is its numbers alone (``seqId`` and ``prevSeqId``);
-recordings of before can still be proved with it.
+rows. Since 2026-06-23 the exchange sends 0, and a book's integrity is its numbers alone (``seqId``, ``prevSeqId``).
 """
 
 from __future__ import annotations
