@@ -66,7 +66,10 @@ _BARS: Final = """
     GROUP BY 2, 3
 """
 _NO_BARS: Final = """
-    SELECT {layer}, NULL::text, NULL::timestamptz, NULL::numeric, NULL::numeric, NULL::numeric WHERE false
+    SELECT
+        {layer} AS layer, NULL::text AS market, NULL::timestamptz AS bin,
+        NULL::numeric AS n, NULL::numeric AS base, NULL::numeric AS quote
+    WHERE false
 """
 _WAITING: Final = """
 SELECT DISTINCT date_bin(%(width)s, t.bucket_at, timestamptz '2000-01-01 00:00:00+00')

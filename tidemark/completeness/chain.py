@@ -69,7 +69,7 @@ def check(
         if mark.hour_at in wanted and mark.high > mark.low:
             _cover(hours[mark.hour_at], mark, spans.get(mark.chain, []))
     for load in landing.loads:
-        if load.hour_at in wanted and load.kind != "rest":
+        if load.hour_at in wanted and load.chained:
             hours[load.hour_at].landed += load.offsets
     for hour in hours.values() if timeless else ():
         if not hour.watermark:
@@ -83,7 +83,7 @@ def chains_in_lake(landing: Landing) -> dict[Chain, list[Span]]:
     rewritten = {load.path for load, _ in landing.rewritten}
     for load in landing.loads:
         there = load.path in landing.listed and load.path not in rewritten
-        if load.kind != "rest" and (there or load.retired_at is not None):
+        if load.chained and (there or load.retired_at is not None):
             spans[Chain(landing.topic, load.cluster, load.epoch, load.partition)].append((load.start, load.end))
     for landed in (*landing.unknown, *(new for _, new in landing.rewritten)):
         footer, name = landed.footer, naming.parse_chain_object(landed.listed.path)
@@ -101,7 +101,7 @@ def caught_up(landings: Iterable[Landing], watermarks: Iterable[Watermark], hour
     loaded: dict[Chain, list[Span]] = defaultdict(list)
     for landing in landings:
         for load in landing.loads:
-            if load.kind != "rest":
+            if load.chained:
                 loaded[Chain(landing.topic, load.cluster, load.epoch, load.partition)].append((load.start, load.end))
     return bool(latest) and all(_missing(loaded.get(chain, []), (0, high - 1)) == [] for chain, high in latest.items())
 
@@ -128,12 +128,12 @@ def _missing(spans: list[Span], wanted: Span) -> list[Span]:
 def _problems(landing: Landing, spans: dict[Chain, list[Span]]) -> list[Problem]:
     found = []
     for load in landing.missing:
-        if load.kind == "rest":
+        if not load.chained:
             continue  # of no chain; identity 2 misses its rows
         chain = Chain(landing.topic, load.cluster, load.epoch, load.partition)
         found.append(Problem(chain, load.start, load.end, "object missing", load.path, load.hour_at))
     for load, _ in landing.rewritten:
-        if load.kind != "rest":
+        if load.chained:
             chain = Chain(landing.topic, load.cluster, load.epoch, load.partition)
             found.append(Problem(chain, load.start, load.end, "object rewritten", load.path, load.hour_at))
     explained: dict[Chain, list[Span]] = defaultdict(list)

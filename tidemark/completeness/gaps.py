@@ -1,218 +1,194 @@
-"""Time in which a stream was not heard: between two connections, and after one that died without a word.
+"""Gaps: stretches of one stream that may lack rows, and what came of asking the exchange for them.
 
-Lives here: the stretches of each connection from its records (``raw.system_v1``), what they leave uncovered for each
-dataset and market, and ``ops.gap``. Doesn't: frames lost within a connection (``socket``).
+Lives here: what a gap is, and the book of them, ``ops.gap``: written when found, settled when asked for or when the
+identity that found it holds again. Doesn't: finding them (``silence``, ``lost``, ``sequences``, ``volumes``), asking
+(``jobs.repair``).
 
-A connection lasts from its ``open`` to its ``close`` record. One that was killed leaves no ``close``: it lasts until
-the last frame that reached raw. Gaps are written once the ledger has caught up, so that a late load can't shorten them.
-A stream that nobody has heard since stands with an open end.
+A gap goes from *open* to one of three: *repaired* (rows came), *nothing_missing* (asked, and all was there) or
+*not_served* (the exchange doesn't have it any more; ``said`` is why). An identity that still fails opens it again,
+until asking has been in vain :data:`ATTEMPTS` times.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Literal
 
-from psycopg import sql
-
-from tidemark import naming
-from tidemark.completeness.loads import Landing
-from tidemark.completeness.verdicts import Scope
+from tidemark.completeness.verdicts import HOUR
 from tidemark.warehouse.connection import Connection
 
-_LOOK_BACK: Final = timedelta(days=7)
-_ALL: Final = "*"
-#: A connection that says nothing for so long counts as gone (every exchange sends something far more often).
-_SILENCE: Final = timedelta(minutes=5)
+State = Literal["open", "repaired", "nothing_missing", "not_served"]
+#: How often a gap is asked for before "the answer adds nothing" counts as the exchange's last word.
+ATTEMPTS: Final = 3
+#: Every market that is taken.
+ALL: Final = "*"
+#: Gaps that an identity finds anew at each look, and no longer finds once the rows are there.
+JUDGED: Final = ("sequence", "witness")
 
-_RECORDS: Final = """
-SELECT connection, worker, kind, event_at, reason, subscription FROM raw.system_v1
-WHERE exchange = %(exchange)s AND received_at >= %(first)s AND event_at < %(last)s ORDER BY event_at
+_WRITE: Final = """
+INSERT INTO ops.gap (exchange, stream, market, from_at, to_at, cause, detail) VALUES (%s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (exchange, stream, from_at, cause) DO UPDATE SET
+    to_at = excluded.to_at, detail = excluded.detail, market = excluded.market,
+    state = CASE WHEN gap.to_at IS DISTINCT FROM excluded.to_at THEN 'open' ELSE gap.state END,
+    attempts = CASE WHEN gap.to_at IS DISTINCT FROM excluded.to_at THEN 0 ELSE gap.attempts END,
+    repaired_at = CASE WHEN gap.to_at IS DISTINCT FROM excluded.to_at THEN NULL ELSE gap.repaired_at END
 """
-_LAST_ROW: Final = """
-SELECT max(received_at) FROM {table} WHERE load_id = ANY(%(loads)s) AND connection_id = %(connection)s
+_REOPEN: Final = """
+UPDATE ops.gap SET state = 'open', repaired_at = NULL
+WHERE exchange = %s AND stream = %s AND from_at = %s AND cause = %s AND state IN ('repaired', 'nothing_missing')
 """
-_NEXT_ROW: Final = """
-SELECT min(received_at) FROM {table} WHERE exchange = %(exchange)s AND received_at > %(after)s AND frame_no IS NOT NULL
+_HOLDS: Final = """
+SELECT gap_id, dataset, stream, from_at, to_at, cause FROM ops.gap
+WHERE exchange = %s AND cause = ANY(%s) AND state IN ('open', 'not_served')
 """
-_OPEN: Final = "SELECT stream, from_at, cause, detail FROM ops.gap WHERE exchange = %s AND to_at IS NULL"
-_GAP: Final = """
-INSERT INTO ops.gap (exchange, stream, from_at, to_at, cause, detail) VALUES (%s, %s, %s, %s, %s, %s)
-ON CONFLICT (exchange, stream, from_at, cause) DO UPDATE SET to_at = excluded.to_at, detail = excluded.detail
+_SETTLE: Final = """
+UPDATE ops.gap SET
+    state = CASE WHEN repaired_rows > 0 THEN 'repaired' ELSE 'nothing_missing' END,
+    repaired_at = coalesce(repaired_at, now()),
+    said = CASE WHEN repaired_rows > 0 THEN said ELSE 'it was only late' END
+WHERE gap_id = ANY(%s)
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """One connection: from when to when it listened (None: it still does), to what, and why it ended."""
-
-    connection: str
-    worker: str
-    opened_at: datetime
-    ended_at: datetime | None
-    streams: frozenset[tuple[str, str]]
-    cause: str = ""
-    reason: str = ""
+_KNOWN: Final = """
+SELECT gap_id, stream, market, from_at, to_at, cause, detail, state, said, attempts, asked_at,
+    coalesce(repaired_rows, 0)
+FROM ops.gap WHERE exchange = %(exchange)s
+    AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s))
+    AND (%(first)s::timestamptz IS NULL OR coalesce(to_at, 'infinity') > %(first)s)
+    AND (%(last)s::timestamptz IS NULL OR from_at < %(last)s)
+ORDER BY from_at, stream, cause
+"""
+Key = tuple[str, datetime, str]
+#: Dataset, cause and event hour in which every gap would have been found.
+Judged = tuple[str, str, datetime]
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A stretch in which one stream was not heard; ``stream`` is a dataset, or part of its markets."""
+    """A stretch of one stream that may lack rows.
+
+    ``stream`` is a dataset, or ``<dataset>/<part>``; ``detail`` names the exchange's own ``codes`` and, for bars, the
+    ``interval``. ``to_at`` is None while the stream hasn't been heard again.
+    """
 
     stream: str
     from_at: datetime
     to_at: datetime | None
     cause: str
-    detail: dict[str, Any]
+    detail: dict[str, Any] = field(default_factory=dict)
+    market: str | None = None
+
+    @property
+    def dataset(self) -> str:
+        """The dataset."""
+        return self.stream.partition("/")[0]
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The exchange's own codes of the markets it is about; ``*``: all that are taken."""
+        return tuple(self.detail.get("codes") or (ALL,))
+
+    @property
+    def key(self) -> Key:
+        """What tells it from the other gaps of its exchange."""
+        return (self.stream, self.from_at, self.cause)
+
+    def touches(self, hour_at: datetime) -> bool:
+        """Whether it reaches into an hour."""
+        return self.from_at < hour_at + HOUR and (self.to_at is None or self.to_at > hour_at)
 
 
-def find(connection: Connection, frame: Scope, heard_until: datetime | None = None) -> list[Gap]:
-    """The gaps that ended within the window, and those that have not ended.
+@dataclass(frozen=True, slots=True)
+class KnownGap:
+    """A gap as it stands in the book."""
 
-    ``heard_until`` is the moment up to which the ledger holds all that the broker got (None: not known): what has been
-    silent until then is a gap with an open end.
-    """
-    found = uncovered(_stretches(connection, frame, heard_until), heard_until)
-    known = {(gap.stream, gap.from_at, gap.cause) for gap in found}
-    for stream, from_at, cause, detail in connection.execute(_OPEN, [frame.exchange]).fetchall():
-        if (stream, from_at, cause) not in known:
-            found.append(Gap(stream, from_at, _next_frame(connection, frame.exchange, from_at), cause, detail))
-    return [gap for gap in found if gap.to_at is None or gap.to_at >= frame.start]
+    gap_id: int
+    gap: Gap
+    state: State
+    said: str
+    attempts: int
+    asked_at: datetime | None
+    rows: int
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is missing any more."""
+        return self.state in ("repaired", "nothing_missing")
+
+    @property
+    def outcome(self) -> str:
+        """What came of it, for people."""
+        brought = f", {self.rows} rows came" if self.rows else ""
+        return f"{self.state.replace('_', ' ')}{brought}{': ' if self.said else ''}{self.said}"
 
 
-def dropped_by_log(landing: Landing, dataset: str) -> list[Gap]:
-    """Gap objects of one topic: from the last receipt before to the first after them."""
-    found = []
-    for load in landing.loads:
-        if load.kind != "gap":
-            continue
-        others = [
-            o for o in landing.loads if (o.cluster, o.epoch, o.partition) == (load.cluster, load.epoch, load.partition)
-        ]
-        before = [o.received_max for o in others if o.end < load.start and o.received_max]
-        after = [o.received_min for o in others if o.start > load.end and o.received_min]
-        if before and after:
-            detail = {"path": load.path, "offsets": [load.start, load.end]}
-            found.append(Gap(f"{dataset}/p{load.partition:04d}", max(before), min(after), "log trimmed", detail))
-    return found
+def part(codes: Iterable[str]) -> str:
+    """A short name for several codes, the same for the same ones."""
+    return hashlib.sha256(",".join(codes).encode()).hexdigest()[:8]
 
 
 def write(connection: Connection, exchange: str, gaps: Iterable[Gap]) -> None:
-    """Keep gaps; one that is known stays as it is."""
-    rows = [(exchange, g.stream, g.from_at, g.to_at, g.cause, json.dumps(g.detail, default=str)) for g in gaps]
+    """Keep gaps; one that is known stays as it is, unless it has grown: then it is open again."""
+    ordered = sorted(gaps, key=lambda gap: gap.key)  # one order for all: no deadlock
     with connection.transaction(), connection.cursor() as cursor:
-        cursor.executemany(_GAP, rows)
+        cursor.executemany(
+            _WRITE,
+            [
+                (exchange, g.stream, g.market, g.from_at, g.to_at, g.cause, json.dumps(g.detail, default=str))
+                for g in ordered
+            ],
+        )
 
 
-def uncovered(stretches: Sequence[Stretch], heard_until: datetime | None = None) -> list[Gap]:
-    """What connections leave uncovered of each (dataset, market), with markets that share a gap put together.
+def reopen(connection: Connection, exchange: str, gaps: Iterable[Gap]) -> None:
+    """Have settled gaps asked for once more."""
+    with connection.cursor() as cursor:
+        cursor.executemany(_REOPEN, [(exchange, *key) for key in sorted(gap.key for gap in gaps)])
 
-    With ``heard_until``, streams whose last connection ended well before it have a gap without an end.
+
+def reconcile(connection: Connection, exchange: str, found: Sequence[Gap], judged: Collection[Judged]) -> None:
+    """Keep what an identity found, and settle what it doesn't find any more.
+
+    Only in the hours that were ``judged`` does silence mean that nothing is missing.
     """
-    by_stream: dict[tuple[str, str], list[Stretch]] = defaultdict(list)
-    for stretch in sorted(stretches, key=lambda s: s.opened_at):
-        for stream in stretch.streams:
-            by_stream[stream].append(stretch)
-    shared: dict[tuple[str, datetime, datetime | None, str], tuple[Stretch, Stretch | None, list[str]]] = {}
-    for (dataset, code), heard in sorted(by_stream.items()):
-        for from_at, before, after in _between(heard, heard_until):
-            key = (dataset, from_at, after.opened_at if after else None, before.cause)
-            shared.setdefault(key, (before, after, []))[2].append(code)
-    everything = {dataset: sum(d == dataset for d, _ in by_stream) for dataset, _ in by_stream}
+    keys = {gap.key for gap in found}
+    with connection.transaction():
+        write(connection, exchange, found)
+        reopen(connection, exchange, found)
+        gone = [
+            gap_id
+            for gap_id, dataset, stream, from_at, to_at, cause in connection.execute(_HOLDS, [exchange, list(JUDGED)])
+            if (stream, from_at, cause) not in keys and _judged(dataset, cause, from_at, to_at, judged)
+        ]
+        connection.execute(_SETTLE, [gone])
+
+
+def known(
+    connection: Connection,
+    exchange: str,
+    *,
+    states: Sequence[State] | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> list[KnownGap]:
+    """Gaps of the book in these states (None: in any) that reach into the time from ``start`` up to ``end``."""
+    wanted = None if states is None else list(states)
+    rows = connection.execute(_KNOWN, {"exchange": exchange, "states": wanted, "first": start, "last": end})
     return [
-        Gap(_stream(dataset, codes, everything[dataset]), from_at, to_at, cause, _detail(before, after, codes))
-        for (dataset, from_at, to_at, cause), (before, after, codes) in shared.items()
+        KnownGap(gap_id, Gap(stream, from_at, to_at, cause, detail, market), state, said, attempts, asked_at, rows)
+        for gap_id, stream, market, from_at, to_at, cause, detail, state, said, attempts, asked_at, rows in rows
     ]
 
 
-def _between(heard: Sequence[Stretch], heard_until: datetime | None) -> list[tuple[datetime, Stretch, Stretch | None]]:
-    """Where time lies between connections: since when, the one that ended last, the one that opened next if any did."""
-    found: list[tuple[datetime, Stretch, Stretch | None]] = []
-    reached = heard[0]
-    for stretch in heard[1:]:
-        if reached.ended_at is not None and stretch.opened_at > reached.ended_at:
-            found.append((reached.ended_at, reached, stretch))
-        if reached.ended_at is not None and (stretch.ended_at is None or stretch.ended_at > reached.ended_at):
-            reached = stretch
-    if heard_until and reached.ended_at is not None and heard_until - reached.ended_at > _SILENCE:
-        found.append((reached.ended_at, reached, None))
-    return found
-
-
-def _stream(dataset: str, codes: list[str], of: int) -> str:
-    if len(codes) == of:
-        return dataset
-    return f"{dataset}/{hashlib.sha256(','.join(codes).encode()).hexdigest()[:8]}"
-
-
-def _detail(before: Stretch, after: Stretch | None, codes: list[str]) -> dict[str, Any]:
-    following = after.connection if after else None
-    return {"before": before.connection, "after": following, "reason": before.reason, "codes": codes}
-
-
-def _stretches(connection: Connection, frame: Scope, heard_until: datetime | None) -> list[Stretch]:
-    values = {"exchange": frame.exchange, "first": frame.start - _LOOK_BACK, "last": frame.end}
-    records = connection.execute(_RECORDS, values).fetchall()
-    ends = {name: (at, reason) for name, _, kind, at, reason, _ in records if kind == "close"}
-    opened = [_opened(*record) for record in records if record[2] == "open"]
-    return [_ended(connection, stretch, opened, ends.get(stretch.connection), heard_until) for stretch in opened]
-
-
-def _opened(
-    name: str, worker: str, kind: str, at: datetime, reason: str | None, subscription: dict[str, Any] | None
-) -> Stretch:
-    asked = subscription or {}
-    streams = {(d, c) for d in asked.get("datasets") or (_ALL,) for c in asked.get("codes") or (_ALL,)}
-    return Stretch(name, worker, at, None, frozenset(streams))
-
-
-def _ended(
-    connection: Connection,
-    stretch: Stretch,
-    opened: Sequence[Stretch],
-    closed: tuple[datetime, str | None] | None,
-    heard_until: datetime | None,
-) -> Stretch:
-    if closed is not None:
-        return replace(stretch, ended_at=closed[0], cause="disconnected", reason=closed[1] or "")
-    followed = any(
-        other.worker == stretch.worker and other.opened_at > stretch.opened_at and other.streams & stretch.streams
-        for other in opened
-    )
-    if not followed and heard_until is None:
-        return stretch
-    last = _last_frame(connection, stretch.connection) or stretch.opened_at
-    silent = heard_until is not None and heard_until - last > _SILENCE
-    if not followed and not silent:
-        return stretch
-    # Its worker listens again to the same, or nothing comes any more: it was killed and left no record.
-    return replace(stretch, ended_at=last, cause="killed", reason="no record of its end")
-
-
-def _last_frame(connection: Connection, name: str) -> datetime | None:
-    rows = connection.execute(
-        """SELECT load_id FROM ops.frame_ledger WHERE connection_id = %(name)s
-            AND hour_at = (SELECT max(hour_at) FROM ops.frame_ledger WHERE connection_id = %(name)s)""",
-        {"name": name},
-    )
-    loads = [row[0] for row in rows]
-    found = []
-    for dataset in naming.STREAM_DATASETS:
-        query = sql.SQL(_LAST_ROW).format(table=sql.Identifier(*naming.raw_table(dataset).split(".")))
-        row = connection.execute(query, {"loads": loads, "connection": name}).fetchone()
-        found += [row[0]] if row and row[0] is not None else []
-    return max(found, default=None)
-
-
-def _next_frame(connection: Connection, exchange: str, after: datetime) -> datetime | None:
-    found = []
-    for dataset in naming.STREAM_DATASETS:
-        query = sql.SQL(_NEXT_ROW).format(table=sql.Identifier(*naming.raw_table(dataset).split(".")))
-        row = connection.execute(query, {"exchange": exchange, "after": after}).fetchone()
-        found += [row[0]] if row and row[0] is not None else []
-    return min(found, default=None)
+def _judged(dataset: str, cause: str, from_at: datetime, to_at: datetime | None, judged: Collection[Judged]) -> bool:
+    """Whether every hour that a gap touches was judged."""
+    hour = from_at.replace(minute=0, second=0, microsecond=0)
+    while True:
+        if (dataset, cause, hour) not in judged:
+            return False
+        hour += HOUR
+        if to_at is None or hour >= to_at:
+            return True

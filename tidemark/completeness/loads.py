@@ -50,6 +50,11 @@ class Load:
         """How many offsets the object accounts for."""
         return self.end - self.start + 1
 
+    @property
+    def chained(self) -> bool:
+        """Whether it is an object of a partition's chain: neither fetched by REST nor revived from dead letters."""
+        return self.kind in ("data", "gap")
+
 
 @dataclass(frozen=True, slots=True)
 class Landed:

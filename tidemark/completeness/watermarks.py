@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -55,7 +55,7 @@ class Watermark:
     high: int
 
 
-def capture(connection: Connection, settings: KafkaSettings, frame: Scope) -> str | None:
+def capture(connection: Connection, settings: KafkaSettings, frame: Scope, datasets: Sequence[str]) -> str | None:
     """Ask the broker for the window's hours and keep the answer; a sentence when it didn't answer.
 
     A broker that is away doesn't stop the check: hours without a watermark stay open.
@@ -70,7 +70,7 @@ def capture(connection: Connection, settings: KafkaSettings, frame: Scope) -> st
         }
     )
     try:
-        found = _patiently(lambda: list(_found(connection, consumer, settings, frame)))
+        found = _patiently(lambda: list(_found(connection, consumer, settings, frame, datasets)))
     except KafkaException as error:
         problem = f"no watermarks: the broker at {settings.bootstrap_servers} doesn't answer ({error.args[0].str()})"
         log.warning(problem)
@@ -103,10 +103,12 @@ def _patiently(ask: Callable[[], list[Watermark]]) -> list[Watermark]:
     return ask()
 
 
-def _found(connection: Connection, consumer: Consumer, settings: KafkaSettings, frame: Scope) -> Iterator[Watermark]:
+def _found(
+    connection: Connection, consumer: Consumer, settings: KafkaSettings, frame: Scope, datasets: Sequence[str]
+) -> Iterator[Watermark]:
     metadata = consumer.list_topics(timeout=_TIMEOUT_S)
     cluster = cluster_name(settings.cluster, metadata.cluster_id)
-    names = [naming.raw_topic(frame.exchange, dataset) for dataset in naming.STREAM_DATASETS]
+    names = [naming.raw_topic(frame.exchange, dataset) for dataset in datasets]
     chains = [
         Chain(name, cluster, settings.epoch, partition)
         for name in names

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 
 from tidemark.completeness import summary
 from tidemark.completeness.check import Checked, check
+from tidemark.completeness.witness import Carried
+from tidemark.exchanges import registry
 from tidemark.lake.store import open_store
 from tidemark.settings import Settings
 from tidemark.warehouse.connection import connect
@@ -65,13 +67,29 @@ def run(
     store = open_store(settings.lake)
     with connect(settings.warehouse.url, "completeness") as connection:
         checked = [
-            check(connection, store, settings.kafka, name, window_start, window_end, moment, dry_run=dry_run)
+            check(
+                connection,
+                store,
+                settings.kafka,
+                name,
+                carried(settings, name),
+                window_start,
+                window_end,
+                moment,
+                dry_run=dry_run,
+            )
             for name in settings.exchanges
             if exchange in (None, name)
         ]
     outcome = _summary(window_start, window_end, checked)
     log.info("completeness of %s to %s:\n%s", window_start, window_end, outcome)
     return outcome
+
+
+def carried(settings: Settings, exchange: str) -> Carried:
+    """What a check must know of an exchange, as it and the settings say."""
+    known = registry.get(exchange)
+    return Carried(known.datasets, known.trade_ids.value, settings.exchanges[exchange].candle_intervals)
 
 
 def _summary(start: datetime, end: datetime, checked: list[Checked]) -> CompletenessSummary:

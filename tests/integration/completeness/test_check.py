@@ -58,8 +58,8 @@ def row(place: Place, identity: int, hour: datetime) -> tuple[object, ...] | Non
 
 
 def test_a_day_from_broker_to_verdict(place: Place) -> None:
-    assert len(migrate.run(place.settings).topics.created) == 10
-    assert migrate.run(place.settings).topics.unchanged == 10
+    assert len(migrate.run(place.settings).topics.created) == 11
+    assert migrate.run(place.settings).topics.unchanged == 11
     bootstrap, zero, one = place.settings.kafka.bootstrap_servers, CHAINS["first"], CHAINS["second"]
     objects = [trades(zero, 0, 10, FIRST), trades(zero, 10, 10, FIRST), trades(zero, 20, 5, FIRST + HOUR)]
     other = trades(one, 0, 7, FIRST + timedelta(minutes=30), connection="c2", frame=1)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.warehouse.landed import T0, chain, envelope, land, land_rest, trade, trades
 from tests.integration.warehouse.place import Place
-from tidemark.completeness import accounting, arithmetic, counts, gaps, socket, summary
+from tidemark.completeness import accounting, arithmetic, counts, gaps, lost, silence, socket, summary
 from tidemark.completeness import chain as chains
 from tidemark.completeness.loads import landing
 from tidemark.completeness.verdicts import HOUR, Scope, Verdict, scope, settled, write
@@ -238,7 +238,10 @@ def test_offsets_that_the_log_dropped_are_red_and_a_gap(place: Place) -> None:
     verdict = counted(place)
     assert verdict.status == "red"
     assert verdict.detail["problems"][0]["what"] == "40 offsets were dropped by the log before they were read"
-    [gap] = gaps.dropped_by_log(landing(place.opened[0], place.store, where.topic), "trade")
+    seen = landing(place.opened[0], place.store, where.topic)
+    [loss] = lost.find(place.opened[0], "upbit", [verdict], {"trade": seen})
+    gap = loss.gap
+    assert (gap.cause, gap.detail["offsets"]) == ("log trimmed", [10, 49])
     assert (gap.from_at, gap.to_at) == (T0 + timedelta(seconds=9), T0 + timedelta(minutes=20))
 
 
@@ -570,7 +573,7 @@ def test_a_killed_connection_ends_with_its_last_frame(place: Place) -> None:
     connections(place, ("c3", "open", T0 + 31 * minute))
     land(place.store, chain(), trades(chain(), 0, 61, T0))
     load(place)
-    found = gaps.find(place.opened[0], frame(place))
+    found = silence.find(place.opened[0], frame(place))
     assert [(g.stream, g.from_at - T0, g.to_at - T0, g.cause) for g in found] == [
         ("trade", minute, 20 * minute, "killed"),
         ("trade", 30 * minute, 31 * minute, "disconnected"),
@@ -586,29 +589,29 @@ def test_a_stream_that_nobody_hears_any_more_has_a_gap_without_an_end(place: Pla
     land(place.store, chain(), trades(chain(), 0, 61, T0))
     load(place)
     connection = place.opened[0]
-    assert gaps.find(connection, now) == [], "as long as the ledger has not caught up, it may have spoken"
-    assert gaps.find(connection, now, T0 + 2 * minute) == []
-    [gap] = gaps.find(connection, now, T0 + 30 * minute)
+    assert silence.find(connection, now) == [], "as long as the ledger has not caught up, it may have spoken"
+    assert silence.find(connection, now, T0 + 2 * minute) == []
+    [gap] = silence.find(connection, now, T0 + 30 * minute)
     assert (gap.stream, gap.from_at, gap.to_at, gap.cause) == ("trade", T0 + minute, None, "killed")
     gaps.write(connection, "upbit", [gap])
     # It was only quiet: its next frame ends the gap.
     land(place.store, chain(), trades(chain(), 61, 5, T0 + 40 * minute))
     load(place)
-    [gap] = gaps.find(connection, now, T0 + 41 * minute)
+    [gap] = silence.find(connection, now, T0 + 41 * minute)
     assert (gap.from_at, gap.to_at) == (T0 + minute, T0 + 40 * minute)
     gaps.write(connection, "upbit", [gap])
-    assert gaps.find(connection, now, T0 + 41 * minute) == []
+    assert silence.find(connection, now, T0 + 41 * minute) == []
     assert place.value("SELECT count(*) FROM ops.gap") == 1
 
 
 def test_a_stream_that_was_closed_in_order_and_never_opened_again(place: Place) -> None:
     minute = timedelta(minutes=1)
     connections(place, ("c1", "open", T0), ("c1", "close", T0 + 10 * minute))
-    [gap] = gaps.find(place.opened[0], frame(place), T0 + 20 * minute)
+    [gap] = silence.find(place.opened[0], frame(place), T0 + 20 * minute)
     assert (gap.from_at, gap.to_at, gap.cause) == (T0 + 10 * minute, None, "disconnected")
     gaps.write(place.opened[0], "upbit", [gap])
     connections(place, ("c2", "open", T0 + 30 * minute))
-    [gap] = gaps.find(place.opened[0], frame(place), T0 + 31 * minute)
+    [gap] = silence.find(place.opened[0], frame(place), T0 + 31 * minute)
     assert (gap.from_at, gap.to_at) == (T0 + 10 * minute, T0 + 30 * minute)
     gaps.write(place.opened[0], "upbit", [gap])
     assert place.value("SELECT count(*) FROM ops.gap WHERE to_at IS NOT NULL") == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from tidemark.completeness.gaps import Stretch, uncovered
+from tidemark.completeness.silence import Stretch, uncovered
 
 T = datetime(2026, 4, 13, 10, tzinfo=UTC)
 
