@@ -68,8 +68,12 @@
     and the one that silver holds, the first by `precedence` (then the lowest raw key) is kept; the others are
     duplicates where `content` is equal, else `loser` (conflict or superseded). What silver holds comes out only
     where it is displaced (`is_held`).
+    Where one row may stand for several: `identity` are the columns that rows of one event share in place of the natural
+    key, `held` is a relation of silver's rows to compare with, and a row that is not `spans` is a duplicate of one that is.
 -#}
-{% macro judge(rows, columns, natural_key, precedence, content=[], loser='duplicate') %}
+{% macro judge(rows, columns, natural_key, precedence, content=[], loser='duplicate', identity=none, held=none, spans=none) %}
+    {%- set shared = identity or natural_key -%}
+    {%- set added = shared | reject('in', columns) | list -%}
     select
         {{ columns | join(',\n        ') }},
         is_held,
@@ -77,6 +81,9 @@
             when violation is not null then violation
             when place = 1 then 'kept'
             {%- if content %}
+            {%- if spans %}
+            when kept_spans and not ({{ spans }}) then 'duplicate'
+            {%- endif %}
             {#- A record's <> takes two nulls for equal, and a null for unequal to anything else. #}
             when row({{ content | join(', ') }}) <> kept_content then '{{ loser }}'
             {%- endif %}
@@ -88,19 +95,26 @@
             {%- if content %}
             first_value(row({{ content | join(', ') }})) over ranking as kept_content,
             {%- endif %}
+            {%- if spans %}
+            first_value({{ spans }}) over ranking as kept_spans,
+            {%- endif %}
             row_number() over ranking as place
         from (
-            select {{ columns | join(', ') }}, violation, false as is_held
+            select {{ (columns + added) | join(', ') }}, violation, false as is_held
             from {{ rows }}
             union all
-            select {{ columns | join(', ') }}, null as violation, true as is_held
+            select {{ (columns + added) | join(', ') }}, null as violation, true as is_held
+            {%- if held %}
+            from {{ held }}
+            {%- else %}
             from {{ this }}
             where ({{ natural_key | join(', ') }}) in (
                 select {{ natural_key | join(', ') }} from {{ rows }} where violation is null
             )
+            {%- endif %}
         ) as contender
         window ranking as (
-            partition by {{ natural_key | reverse | join(', ') }}, violation is null
+            partition by {{ shared | reverse | join(', ') }}, violation is null
             order by {{ (precedence + contract_row_key()) | join(', ') }}, is_held desc
         )
     ) as ranked

@@ -56,7 +56,13 @@ _JSON: dict[Kind, dict[str, Any]] = {
 
 def meaning(field: Field) -> str:
     """The description with unit and choices, as every reader of the column sees it."""
-    unit = {"quote": "Quote currency.", "base": "Base currency.", "ratio": "Ratio: 0.01 is 1 %.", "UTC": "UTC."}
+    unit = {
+        "quote": "Quote currency.",
+        "base": "Base currency.",
+        "contracts": "Contracts.",
+        "ratio": "Ratio: 0.01 is 1 %.",
+        "UTC": "UTC.",
+    }
     parts = [field.description, unit.get(field.unit, field.unit)]
     if field.choices:
         parts.append("One of " + ", ".join(field.choices) + ".")

@@ -24,12 +24,13 @@ normalised as (
     from arrived
 ),
 
--- The latest state is the bar. Within one tick's millisecond the state with more volume is the later one.
+-- A bar that the exchange has closed is the bar; else its latest state. Within one tick's millisecond the state with
+-- more volume is the later one.
 judged as (
     {{
         judge(
             'normalised', columns, natural_key,
-            ['updated_at desc', 'is_closed desc nulls last', 'volume_base desc', 'volume_quote desc', "(source = 'ws') desc"],
+            ['is_closed desc nulls last', 'updated_at desc', 'volume_base desc', 'volume_quote desc', "(source = 'ws') desc"],
             content, 'superseded'
         )
     }}

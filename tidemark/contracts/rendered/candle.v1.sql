@@ -58,7 +58,7 @@ COMMENT ON COLUMN raw.candle_v1.stream_type IS 'SNAPSHOT: the state at the time 
 COMMENT ON COLUMN raw.candle_v1.trade_count IS 'Trades in the bar; null where the exchange doesn''t say.';
 COMMENT ON COLUMN raw.candle_v1.buy_volume_base IS 'Volume bought by takers; null where the exchange doesn''t say. Base currency.';
 COMMENT ON COLUMN raw.candle_v1.buy_volume_quote IS 'Value bought by takers; null where the exchange doesn''t say. Quote currency.';
-COMMENT ON COLUMN raw.candle_v1.volume_contracts IS 'Volume in contracts; derivatives only. contracts';
+COMMENT ON COLUMN raw.candle_v1.volume_contracts IS 'Volume in contracts; derivatives only. Contracts.';
 COMMENT ON COLUMN raw.candle_v1.first_trade_id IS 'Id of the bar''s first trade; null where the exchange doesn''t say.';
 COMMENT ON COLUMN raw.candle_v1.last_trade_id IS 'Id of the bar''s latest trade; null where the exchange doesn''t say.';
 COMMENT ON COLUMN raw.candle_v1.extra IS 'Fields of the message that this contract doesn''t know, by the exchange''s own name.';
