@@ -1,6 +1,7 @@
 """A failed task, told in Slack.
 
-Lives here: the blocks of such a message, and posting it. Doesn't: when it is called (``airflow/plugins``).
+Lives here: the blocks of such a message (those of a failed unit are made of the same), and posting it. Doesn't: when
+it is called (``airflow/plugins``).
 """
 
 from __future__ import annotations
@@ -36,15 +37,14 @@ def failure_text(failure: Failure) -> str:
 def failure_blocks(failure: Failure) -> list[dict[str, Any]]:
     """Block Kit for a failed task: what, which run and try, the error's beginning, a link to the log."""
     lines = [
-        f":red_circle: *{escape(failure.dag_id)}* · `{_code(failure.task_id)}` failed",
-        f"Run `{_code(failure.run_id)}`, try {failure.try_number}",
+        f":red_circle: *{escape(failure.dag_id)}* · `{code(failure.task_id)}` failed",
+        f"Run `{code(failure.run_id)}`, try {failure.try_number}",
     ]
     if _is_web(failure.log_url):
         lines.append(f"<{failure.log_url.replace('|', '%7C').replace('>', '%3E')}|Log>")
-    blocks = [_section("\n".join(lines))]
+    blocks = [section("\n".join(lines))]
     if failure.error.strip():
-        shortened = failure.error.strip()[:_LONGEST].replace("```", "'''")
-        blocks.append(_section(f"```{escape(shortened)}```"))
+        blocks.append(fenced(failure.error.strip()[:_LONGEST]))
     return blocks
 
 
@@ -60,11 +60,18 @@ def post_failure(settings: SlackSettings, failure: Failure) -> str | None:
     return send(settings, channel, escape(failure_text(failure)), failure_blocks(failure))
 
 
-def _section(text: str) -> dict[str, Any]:
+def section(text: str) -> dict[str, Any]:
+    """A paragraph; ``text`` is Slack's markup, its data escaped."""
     return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
 
 
-def _code(text: str) -> str:
+def fenced(text: str) -> dict[str, Any]:
+    """A paragraph of text as it is."""
+    return section(f"```{escape(text.replace('```', chr(39) * 3))}```")
+
+
+def code(text: str) -> str:
+    """Text that stands between backticks."""
     return escape(text.replace("`", "'"))
 
 

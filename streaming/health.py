@@ -17,7 +17,7 @@ from typing import Any, Final
 from streaming.notify import ServiceManager
 
 #: While the worker gets ready: how much longer systemd shall wait, told again and again.
-_EXTENSION_S: Final = 30.0
+_EXTENSION_S: Final = 180.0
 _UNWATCHED_S: Final = 15.0
 _LONGEST: Final = 300
 

@@ -1,7 +1,8 @@
 """The only reader of the environment.
 
 Lives here: every setting, as one frozen model a role; ``TIDEMARK_<ROLE>__<FIELD>`` in the environment or in
-``.env`` (``.env.example`` lists all). Doesn't: names (``naming``) and anything that does work. Other modules
+``.env`` (``.env.example`` lists all), or a file of that name in the directory that systemd gives a unit its
+credentials in. Doesn't: names (``naming``) and anything that does work. Other modules
 take the model of their role as a parameter; only entry points call :func:`load`.
 """
 
@@ -14,7 +15,12 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -246,6 +252,20 @@ class Settings(BaseSettings):
     llm: LlmSettings = LlmSettings()
     report: ReportSettings = ReportSettings()
     local: LocalSettings = LocalSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment first, then ``.env``, then files named as settings (systemd's LoadCredential)."""
+        directory = os.environ.get("CREDENTIALS_DIRECTORY") or None
+        files = NestedSecretsSettingsSource(file_secret_settings, secrets_dir=directory, secrets_dir_missing="ok")
+        return init_settings, env_settings, dotenv_settings, files
 
     @cached_property
     def exchanges(self) -> dict[str, ExchangeSettings]:

@@ -57,6 +57,23 @@ def test_a_malformed_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str
         settings.load()
 
 
+def test_a_credential_of_systemd_is_a_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "TIDEMARK_SLACK__TOKEN").write_text("xoxb-1\n")
+    (tmp_path / "credentials" / "gcs.json").write_text("{}")
+    monkeypatch.setenv("TIDEMARK_SLACK__CHANNEL", "C1")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+    slack = settings.load().slack
+    assert (slack.token.get_secret_value(), slack.channel) == ("xoxb-1", "C1")
+    monkeypatch.setenv("TIDEMARK_SLACK__TOKEN", "xoxb-2")
+    assert settings.load().slack.token.get_secret_value() == "xoxb-2"
+
+
+def test_credentials_that_are_not_there_are_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "nowhere"))
+    assert settings.load() == settings.Settings()
+
+
 def test_an_unknown_role_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIDEMARK_LAKEE__URL", "file:///tmp/x")
     with pytest.raises(settings.SettingsError, match="TIDEMARK_LAKEE__URL"):

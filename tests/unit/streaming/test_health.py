@@ -57,10 +57,10 @@ def test_ready_is_said_once_and_only_when_nothing_fails(systemd: Systemd, addres
     clock, failing = Clock(), {"broker": "no answer"}
     pulse = Pulse(ServiceManager(address, 30.0), lambda: Report(failing=dict(failing)), clock)
     pulse.beat()
-    assert systemd.heard() == [["EXTEND_TIMEOUT_USEC=30000000", "STATUS=broker: no answer"]]
+    assert systemd.heard() == [["EXTEND_TIMEOUT_USEC=180000000", "STATUS=broker: no answer"]]
     clock.at += 1.0
     pulse.beat()
-    assert systemd.heard() == [["EXTEND_TIMEOUT_USEC=30000000"]]
+    assert systemd.heard() == [["EXTEND_TIMEOUT_USEC=180000000"]]
     failing.clear()
     clock.at += 1.0
     pulse.beat()
