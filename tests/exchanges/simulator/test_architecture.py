@@ -34,4 +34,15 @@ def test_the_oracle_knows_nothing_of_the_market() -> None:
 
 def test_the_market_knows_no_exchange() -> None:
     for path in (PACKAGE / "market").glob("*.py"):
-        assert not [name for name in imported(path) if "upbit" in name], path
+        names = [name for name in imported(path) if name.startswith(f"{OWN}.")]
+        assert not [name for name in names if not name.startswith(f"{OWN}.market")], path
+
+
+def test_what_swaps_share_knows_no_exchange() -> None:
+    exchanges = ("upbit", "okx", "binance")
+    for path in (PACKAGE / "swap").glob("*.py"):
+        assert not [name for name in imported(path) if set(name.split(".")) & set(exchanges)], path
+    for exchange in exchanges:
+        for path in (PACKAGE / exchange).glob("*.py"):
+            others = [f"{OWN}.{other}" for other in exchanges if other != exchange]
+            assert not [name for name in imported(path) if name.startswith(tuple(others))], path

@@ -80,9 +80,17 @@ def test_prices_lie_on_the_grid_and_are_not_absurd(hidden: HiddenMarket, day: di
 def test_the_coin_has_one_price_in_all_its_markets(hidden: HiddenMarket) -> None:
     at = START + 5 * 3_600_000
     won, dollar, rate = (hidden.prices.mid_at(MARKETS[c], at) / E8 for c in ("KRW-ETH", "USDT-ETH", "KRW-USDT"))
-    assert won == pytest.approx(dollar * rate)
+    assert won == pytest.approx(dollar * rate * (1 + hidden.prices.premium_at(at)))
     ether_in_btc = hidden.prices.mid_at(MARKETS["BTC-ETH"], at) / E8
     assert ether_in_btc == pytest.approx(won * E8 / hidden.prices.mid_at(MARKETS["KRW-BTC"], at))
+
+
+def test_the_premium_moves_slowly(hidden: HiddenMarket) -> None:
+    premiums = [hidden.prices.premium_at(START + minute * 60_000) for minute in range(1441)]
+    assert max(abs(b - a) for a, b in pairwise(premiums)) < 0.0008
+    assert 0.0005 < max(premiums) - min(premiums) < 0.02
+    years = [hidden.prices.premium_at(START + day * DAY_MS) for day in range(-700, 700, 7)]
+    assert -0.05 < min(years) < 0.02 < max(years) < 0.08
 
 
 def test_one_market_halts_for_hours(hidden: HiddenMarket, day: dict[str, list[Trade]]) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from tidemark.local.simulator.config import DEFAULT_PORT, ConfigError, SimulatorConfig
-from tidemark.local.simulator.replay import RecordingError
+from tidemark.local.simulator.recording import RecordingError
 from tidemark.local.simulator.server import Simulator
 from tidemark.local.simulator.timeline import FAST, Cadence
 
@@ -42,14 +42,20 @@ _Live = Annotated[
 _WaitFor = Annotated[
     str, _option(text="For whom fast playing waits: any subscriber, one of trade, or all-trades covered.")
 ]
-_Trades = Annotated[int, _option(text="About so many trades a day.")]
+_WaitCodes = Annotated[
+    list[str], _option(text="With all-trades: only these of an exchange's markets (okx:BTC-USDT-SWAP,…; repeatable).")
+]
+_Trades = Annotated[int, _option(text="About so many trades a day on Upbit.")]
+_SwapTrades = Annotated[int, _option(text="About so many trades a day on OKX, and on Binance.")]
 _TickerEvery = Annotated[int, _option(text="Fast: a market's ticker at most every N seconds of market time.")]
 _BookEvery = Annotated[int, _option(text="Fast: a market's order book at most every N seconds.")]
 _CandleEvery = Annotated[int, _option(text="Fast: a market's candle at most every N seconds.")]
-_Replay = Annotated[Path | None, _option(text="Play this recording (cryptofeed's format) instead of a market.")]
+_Replay = Annotated[
+    Path | None, _option(text="Play this recording of one exchange (cryptofeed's format) instead of the markets.")
+]
 _Speed = Annotated[float | None, _option(text="Replay at so many times the recorded pace; without it, at once.")]
-_Limits = Annotated[bool, _option(text="Keep the exchange's request limits.")]
-_Idle = Annotated[float, _option(text="Drop a socket that is silent for so many seconds.")]
+_Limits = Annotated[bool, _option(text="Keep the exchanges' request limits.")]
+_Idle = Annotated[float, _option(text="Upbit: drop a socket that is silent for so many seconds.")]
 
 
 def simulate(
@@ -62,7 +68,9 @@ def simulate(
     to_at: _To = "",
     then_live: _Live = True,
     wait_for: _WaitFor = _DEFAULTS.wait_for,
+    wait_codes: _WaitCodes = [],  # noqa: B006 (typer copies it)
     trades_per_day: _Trades = _DEFAULTS.trades_per_day,
+    swap_trades_per_day: _SwapTrades = _DEFAULTS.swap_trades_per_day,
     ticker_every: _TickerEvery = FAST.ticker_s,
     orderbook_every: _BookEvery = FAST.orderbook_s,
     candle_every: _CandleEvery = FAST.candle_s,
@@ -71,11 +79,11 @@ def simulate(
     limits: _Limits = True,
     idle_timeout: _Idle = _DEFAULTS.idle_timeout_s,
 ) -> None:
-    """Run a simulated exchange: Upbit's WebSocket and REST over a seeded market, on one port.
+    """Run simulated exchanges: WebSocket and REST of Upbit, OKX and Binance over one seeded market, on one port.
 
-    It plays a past day as fast as its subscribers take it and goes on in real time. Progress, the oracle and
-    faults to order are under /_sim/ (status, trades, summary, candles, anomalies, faults). Ctrl-C or SIGTERM
-    ends it.
+    Each plays a past day as fast as its own subscribers take it and goes on in real time. Progress, the oracle
+    and faults to order are under /_sim/ (status, trades, summary, candles, books, anomalies, premium, faults;
+    ?exchange= chooses, upbit without it). Ctrl-C or SIGTERM ends it.
     """
     try:
         begin, end = (None, None) if replay else period(day, day_zone, from_at, to_at, datetime.now(UTC))
@@ -87,7 +95,9 @@ def simulate(
             to_at=end,
             then_live=then_live,
             wait_for=wait_for,
+            wait_codes=_by_exchange(wait_codes),
             trades_per_day=trades_per_day,
+            swap_trades_per_day=swap_trades_per_day,
             fast=Cadence(max(ticker_every, 1), max(orderbook_every, 1), max(candle_every, 1)),
             replay=replay,
             speed=speed,
@@ -131,7 +141,8 @@ def period(day: str, zone: str, from_at: str, to_at: str, now: datetime) -> tupl
 async def _serve(config: SimulatorConfig) -> None:
     simulator = Simulator(config)
     await simulator.start()
-    typer.echo(f"simulator ready: REST {simulator.url}, WebSocket {simulator.ws_url}, {_plays(config)}")
+    names = ", ".join(simulator.rooms)
+    typer.echo(f"simulator ready ({names}): REST {simulator.url}, WebSocket {simulator.ws_root}, {_plays(config)}")
     stopped = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stopped.set)
@@ -145,6 +156,16 @@ async def _serve(config: SimulatorConfig) -> None:
         playing.cancel()
         waiting.cancel()
         await simulator.stop()
+
+
+def _by_exchange(named: list[str]) -> dict[str, set[str]]:
+    found = {}
+    for one in named:
+        exchange, colon, codes = one.partition(":")
+        if not colon or not codes:
+            raise ConfigError(f"--wait-codes is {one!r}; write it as okx:BTC-USDT-SWAP,ETH-USDT-SWAP")
+        found[exchange] = set(codes.split(","))
+    return found
 
 
 def _plays(config: SimulatorConfig) -> str:

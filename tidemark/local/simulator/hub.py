@@ -1,7 +1,8 @@
 """The open sockets, whatever exchange's words are spoken on them.
 
-Lives here: frames onto sockets in large writes, back-pressure, who subscribes to what, and the faults that
-tests ask for. Doesn't: the meaning of a request or a frame (``upbit``), and the pace (``player``).
+Lives here: frames onto sockets in large writes, back-pressure, who subscribes to what, and what tests order to
+happen to a socket. Doesn't: the meaning of a request or a frame (``upbit``, ``okx``, ``binance``), the pace
+(``player``), what happens to frames on their way (``faults``).
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from typing import Protocol
 
 from aiohttp import web
 
-from tidemark.local.simulator.ledger import Sent, SentLog
-from tidemark.local.simulator.timeline import Happening, TradeTold
+from tidemark.local.simulator.faults import Faults, Frame
+from tidemark.local.simulator.ledger import Sent, SentBook, SentLog
+from tidemark.local.simulator.market.tape import Trade
+from tidemark.local.simulator.swap.depth import DepthUpdate
+from tidemark.local.simulator.timeline import Happening
 
 _SEND_BUFFER = 256 * 1024  # little in flight: what the kernel holds when a client dies is lost to it
 _LIVE_BUFFER = 32 * 1024 * 1024  # a real-time client this far behind is cut off
@@ -38,9 +42,15 @@ class Subscription(Protocol):
 
 
 class Connection:
-    """One open socket; frames are written straight to the transport, many at a time, unmasked and binary."""
+    """One open socket; frames are written straight to the transport, many at a time and unmasked.
 
-    def __init__(self, name: str, request: web.Request, ws: web.WebSocketResponse) -> None:
+    ``root`` names the part of the exchange that it was opened at, where an exchange has several.
+    """
+
+    def __init__(
+        self, name: str, request: web.Request, ws: web.WebSocketResponse, *, text: bool = False, root: str = ""
+    ) -> None:
+        """``text``: frames are text, else binary."""
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client went away before the socket was open")
@@ -50,6 +60,10 @@ class Connection:
         self.frames = 0
         self.opened_at = time.time()
         self.active_at = time.monotonic()
+        self.root = root
+        self.frozen = False
+        self.last = b""
+        self._head = 0x81 if text else 0x82
         self._transport = transport
         self._writer = request.writer
         transport.set_write_buffer_limits(high=0)  # so that a drain means: the kernel has it all
@@ -60,15 +74,14 @@ class Connection:
     @property
     def open(self) -> bool:
         """Whether frames can still be written."""
-        return not (self._transport.is_closing() or self.ws.closed)
+        return not (self.frozen or self._transport.is_closing() or self.ws.closed)
 
-    def write(self, payloads: Iterable[bytes], *, twice: int = 0) -> None:
-        """Queue these payloads, the first ``twice`` of them two times."""
+    def write(self, payloads: Iterable[bytes]) -> None:
+        """Queue these payloads, each a frame."""
         parts: list[bytes] = []
-        for number, payload in enumerate(payloads):
-            for _ in range(2 if number < twice else 1):
-                parts += (_header(len(payload)), payload)
-                self.frames += 1
+        for payload in payloads:
+            parts += (_header(self._head, len(payload)), payload)
+            self.frames += 1
         if parts and self.open:
             self._transport.write(b"".join(parts))
             self.active_at = time.monotonic()
@@ -89,6 +102,16 @@ class Connection:
         """Drop the connection without a word (the client sees code 1006)."""
         self._transport.abort()
 
+    def freeze(self) -> None:
+        """Neither read nor write from now on, and leave it open: what a client sees of a server that is gone."""
+        self.frozen = True
+        self._transport.pause_reading()
+
+    async def close(self, code: int) -> None:
+        """Close it in order."""
+        if self.open:
+            await self.ws.close(code=code)
+
 
 class Hub:
     """All open connections, and the log of what they were sent."""
@@ -99,12 +122,13 @@ class Hub:
         self.connections: dict[str, Connection] = {}
         self.counts: Counter[str] = Counter()
         self.closed = 0
-        self.duplicate_next = 0
+        self.faults = Faults()
         self._silent_until = 0.0
         self._wait_for = wait_for
         self._codes = frozenset(codes)
         self._changed = asyncio.Event()
         self._numbers = itertools.count(1)
+        self._closing: set[asyncio.Task[None]] = set()
 
     def name(self) -> str:
         """A name for a new connection."""
@@ -165,10 +189,12 @@ class Hub:
         With ``wait`` every subscriber sets the pace; without, a slow one is cut off. Records what was sent
         and missed.
         """
-        wanted = {} if self.silent() else {one: _frames(to, happenings) for one, to in self.subscribers()}
+        wanted: dict[Connection, list[Frame]] = {}
+        for connection, subscription in [] if self.silent() else self.subscribers():
+            wanted[connection] = self.faults.arrange(connection.name, _frames(subscription, happenings))
         for connection, frames in wanted.items():
-            connection.write((payload for payload, _ in frames), twice=self._take_duplicates(len(frames)))
-        taken: set[int] = set()
+            connection.write(payload for payload, _ in frames)
+        taken = self.faults.held()
         for connection, frames in wanted.items():
             if await self._arrived(connection, wait):
                 taken.update(self._record(connection, frames))
@@ -187,25 +213,49 @@ class Hub:
             if await connection.drain():
                 self._record(connection, frames)
 
-    def send_raw(self, payload: bytes) -> int:
-        """Send these bytes as one frame on every subscribed connection; to how many."""
-        receivers = self.subscribers()
-        for connection, _ in receivers:
+    def chosen(self, name: str = "") -> list[Connection]:
+        """The connection of this name, or all."""
+        return [one for one in self.connections.values() if name in ("", one.name)]
+
+    def send_raw(self, payload: bytes, name: str = "") -> int:
+        """Send these bytes as one frame on every subscribed connection, or on one; to how many."""
+        receivers = [one for one, _ in self.subscribers() if name in ("", one.name)]
+        for connection in receivers:
             connection.write([payload])
         self.counts["raw"] += len(receivers)
         return len(receivers)
 
-    def abort_all(self) -> int:
-        """Drop every connection; how many there were."""
-        dropped = list(self.connections.values())
-        for connection in dropped:
-            connection.abort()
-        return len(dropped)
+    def flood(self, frames: int, name: str = "") -> int:
+        """Send the last frame so many times again, on every connection that has had one; on how many."""
+        receivers = [one for one in self.chosen(name) if one.last]
+        for connection in receivers:
+            connection.write([connection.last] * frames)
+        self.counts["flood"] += frames * len(receivers)
+        return len(receivers)
 
-    def _take_duplicates(self, frames: int) -> int:
-        twice = min(self.duplicate_next, frames)
-        self.duplicate_next -= twice
-        return twice
+    def close_after(self, seconds: float, code: int, name: str = "") -> int:
+        """Close every connection that is open now, or one, in order after so long; how many."""
+        chosen = self.chosen(name)
+        for connection in chosen:
+            task = asyncio.create_task(_close_later(connection, seconds, code))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        return len(chosen)
+
+    def abort(self, name: str = "") -> int:
+        """Drop every connection, or one; how many there were."""
+        chosen = self.chosen(name)
+        for connection in chosen:
+            connection.abort()
+        return len(chosen)
+
+    def freeze(self, name: str = "") -> int:
+        """Leave every connection that is open now, or one, half open; how many."""
+        chosen = self.chosen(name)
+        for connection in chosen:
+            connection.freeze()
+        self._changed.set()
+        return len(chosen)
 
     async def _arrived(self, connection: Connection, wait: bool) -> bool:
         if wait:
@@ -214,25 +264,38 @@ class Hub:
             connection.abort()
         return connection.open
 
-    def _record(self, connection: Connection, frames: list[tuple[bytes, Happening]]) -> list[int]:
+    def _record(self, connection: Connection, frames: list[Frame]) -> list[int]:
         self.counts.update(happening.channel for _, happening in frames)
-        self.log.record(connection.name, (_sent(h.code, h.body) for _, h in frames if isinstance(h.body, TradeTold)))
+        self.log.record(connection.name, (_sent(h.code, h.trade) for _, h in frames if h.trade is not None))
+        for _, happening in frames:
+            if isinstance(happening.body, DepthUpdate):
+                self.log.record_book(happening.code, _book(happening.body))
+        if frames:
+            connection.last = frames[-1][0]
         return [id(happening) for _, happening in frames]
 
 
-def _frames(subscription: Subscription, happenings: list[Happening]) -> list[tuple[bytes, Happening]]:
+async def _close_later(connection: Connection, seconds: float, code: int) -> None:
+    await asyncio.sleep(seconds)
+    await connection.close(code)
+
+
+def _frames(subscription: Subscription, happenings: list[Happening]) -> list[Frame]:
     return [(payload, happening) for happening in happenings if (payload := subscription.frame(happening)) is not None]
 
 
-def _sent(code: str, told: TradeTold) -> Sent:
-    trade = told.trade
-    return Sent(code, trade.id, trade.ms, trade.price, trade.size, trade.is_ask)
+def _sent(code: str, trade: Trade) -> Sent:
+    return Sent(code, trade.id, trade.ms, trade.price, trade.size, trade.is_ask, trade.first, trade.number)
 
 
-def _header(length: int) -> bytes:
-    """Head of a final, unmasked, binary WebSocket frame."""
+def _book(update: DepthUpdate) -> SentBook:
+    return SentBook(update.last, update.ms, update.best_bid, update.best_ask)
+
+
+def _header(head: int, length: int) -> bytes:
+    """Head of a final, unmasked WebSocket frame; ``head``: its first byte."""
     if length < 126:
-        return bytes((0x82, length))
+        return bytes((head, length))
     if length < 65_536:
-        return b"\x82\x7e" + length.to_bytes(2, "big")
-    return b"\x82\x7f" + length.to_bytes(8, "big")
+        return bytes((head, 126)) + length.to_bytes(2, "big")
+    return bytes((head, 127)) + length.to_bytes(8, "big")

@@ -1,26 +1,31 @@
-"""The oracle: which trades were sent, and what follows from them.
+"""The oracle: which trades and books were sent, and what follows from them.
 
 Lives here: the log of what subscribers were sent, its sums and candles, exact. Doesn't: anything of the
 hidden market; all answers here are computed from the log alone.
 
 A trade is *sent* once, however often it goes over the wire: when the frame that carries it was handed to the
 operating system on at least one connection that stayed open. A snapshot counts like any other frame. A trade
-that happened while nobody subscribed to it is *missed*.
+that happened while nobody subscribed to it, or that was kept back on purpose, is *missed*.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 E8 = 10**8
 E16 = 10**16
+_KEPT_BOOKS = 100_000
 
 
 class Sent(NamedTuple):
-    """A sent trade; price and size in 1e-8, execution time in Unix ms."""
+    """A sent trade; price and size in 1e-8, execution time in Unix ms.
+
+    Where a trade stands for several fills it is known by the last one's id: ``first`` to ``id``.
+    """
 
     code: str
     id: int
@@ -28,6 +33,17 @@ class Sent(NamedTuple):
     price: int
     size: int
     is_ask: bool
+    first: int
+    number: int = 0
+
+
+class SentBook(NamedTuple):
+    """A sent change of a book: its number, and the best levels after it (price and size in 1e-8, or zeros)."""
+
+    number: int
+    ms: int
+    best_bid: tuple[int, int]
+    best_ask: tuple[int, int]
 
 
 class SentLog:
@@ -37,6 +53,7 @@ class SentLog:
         self._trades: list[Sent] = []
         self._places: dict[tuple[str, int], int] = {}
         self._by_connection: dict[str, array[int]] = {}
+        self._books: dict[str, deque[SentBook]] = {}
         self.missed: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -52,6 +69,14 @@ class SentLog:
                 place = self._places[key] = len(self._trades)
                 self._trades.append(trade)
             places.append(place)
+
+    def record_book(self, code: str, book: SentBook) -> None:
+        """A change of the market's book was sent; the oldest of very many are forgotten."""
+        self._books.setdefault(code, deque(maxlen=_KEPT_BOOKS)).append(book)
+
+    def books(self, code: str, number: int | None = None) -> list[SentBook]:
+        """The sent changes of the market's book, oldest first, or those with this number."""
+        return [book for book in self._books.get(code, ()) if number is None or book.number == number]
 
     def sent_to(self, connection: str) -> int:
         """How many trade frames the connection was sent."""
@@ -90,6 +115,14 @@ class SentLog:
         return [_candle(number * unit_s * 1000, buckets[number]) for number in sorted(buckets)]
 
 
+def scaled(value: Any) -> int:
+    """A number or its text as an integer of 1e-8; ValueError when it has more decimals."""
+    number = Decimal(value) * E8
+    if number != int(number):
+        raise ValueError(f"{value} has more than 8 decimals")
+    return int(number)
+
+
 def text(value: int, scale: int) -> str:
     """An integer of 1/scale as plain decimal text without needless zeros."""
     whole, part = divmod(abs(value), scale)
@@ -111,4 +144,5 @@ def _candle(start_ms: int, trades: list[Sent]) -> dict[str, object]:
         "trades": len(ordered),
         "buy_volume": text(bought, E8),
         "sell_volume": text(volume - bought, E8),
+        "fills": sum(t.id - t.first + 1 for t in ordered),
     }

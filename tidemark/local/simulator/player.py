@@ -18,7 +18,8 @@ from collections.abc import Callable
 
 from tidemark.local.simulator.hub import Hub
 from tidemark.local.simulator.ledger import SentLog
-from tidemark.local.simulator.timeline import Cadence, Happening, Timeline
+from tidemark.local.simulator.swap.timeline import SwapTimeline
+from tidemark.local.simulator.timeline import Happening, Timeline
 
 _BATCH = 400  # happenings per write
 _LIVE_STEP_S = 0.05
@@ -52,21 +53,19 @@ class Player:
 
     def __init__(
         self,
-        timeline: Timeline,
+        timeline: Timeline | SwapTimeline,
         hub: Hub,
         log: SentLog,
         phases: Phases,
         *,
         stop_at_ms: int | None,
-        live: Cadence,
     ) -> None:
-        """``stop_at_ms``: the end of playing, None to go on live; ``live``: the cadence from then on."""
+        """``stop_at_ms``: the end of playing, None to go on live."""
         self._timeline = timeline
         self._hub = hub
         self._log = log
         self._phases = phases
         self._stop_at_ms = stop_at_ms
-        self._live_cadence = live
 
     async def run(self) -> None:
         """Play until the end, or for ever."""
@@ -79,7 +78,7 @@ class Player:
             self._phases.enter("done")
             return
         await self._play_fast(lambda: _wall_ms() - _CAUGHT_UP_MS)
-        self._timeline.cadence = self._live_cadence
+        self._timeline.go_live()
         self._phases.enter("live")
         await self._play_live()
 

@@ -1,4 +1,4 @@
-"""The simulator: one port, one exchange.
+"""The simulator: one port, three exchanges.
 
 Lives here: building it from a configuration, starting and stopping. Doesn't: any of its parts.
 """
@@ -7,29 +7,46 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 
 from aiohttp import web
 
+from tidemark.local.simulator.binance import instruments as binance
+from tidemark.local.simulator.binance.limits import BinanceLimits
+from tidemark.local.simulator.binance.replayed import ReplayedBinanceRest
+from tidemark.local.simulator.binance.rest import BinanceRest
+from tidemark.local.simulator.binance.stream import BinanceStream
 from tidemark.local.simulator.config import SimulatorConfig, check
 from tidemark.local.simulator.control import Control, only_this_machine
-from tidemark.local.simulator.hub import Hub
+from tidemark.local.simulator.hub import Connection, Hub
 from tidemark.local.simulator.ledger import SentLog
-from tidemark.local.simulator.market.hidden import HiddenMarket
-from tidemark.local.simulator.market.instruments import MARKETS
+from tidemark.local.simulator.market.hidden import HiddenMarket, SwapMarket
+from tidemark.local.simulator.market.instruments import MARKETS, Market
+from tidemark.local.simulator.market.intervals import Interval
+from tidemark.local.simulator.okx import instruments as okx
+from tidemark.local.simulator.okx.replayed import ReplayedOkxRest
+from tidemark.local.simulator.okx.rest import OkxLimits, OkxRest
+from tidemark.local.simulator.okx.stream import OkxStream, notice
 from tidemark.local.simulator.player import Phases, Player
-from tidemark.local.simulator.replay import ReplayPlayer, read_recording
+from tidemark.local.simulator.recording import Recording, read_recording
+from tidemark.local.simulator.replay import ReplayPlayer
+from tidemark.local.simulator.room import Room
+from tidemark.local.simulator.swap.timeline import SwapCadence, SwapTimeline
 from tidemark.local.simulator.timeline import Timeline
 from tidemark.local.simulator.upbit.limits import Limits
 from tidemark.local.simulator.upbit.replayed import ReplayedRest
 from tidemark.local.simulator.upbit.rest import UpbitRest
 from tidemark.local.simulator.upbit.stream import PATH, UpbitStream
 
+_SWAPS: dict[str, tuple[dict[str, Market], dict[str, Interval]]] = {
+    "okx": (okx.SWAPS, okx.INTERVALS),
+    "binance": (binance.SWAPS, binance.INTERVALS),
+}
+
 
 class Simulator:
-    """One simulated exchange in this process: ``port = await start()``, later ``await stop()``."""
+    """Simulated exchanges in this process: ``port = await start()``, later ``await stop()``."""
 
     def __init__(self, config: SimulatorConfig) -> None:
         """ConfigError for settings that contradict each other, RecordingError for an unplayable recording."""
@@ -37,17 +54,13 @@ class Simulator:
         if config.replay is None:
             check(config, self._now)
         self.config = config
-        self.log = SentLog()
-        self.phases = Phases()
         self.port = 0
-        self._recording = read_recording(config.replay) if config.replay else None
-        wait_for = "any" if config.replay else config.wait_for
-        self.hub = Hub(self.log, wait_for, MARKETS)
         self._limits: dict[str, Limits] = {}
-        self._timeline = None if self._recording else self._make_timeline()
-        self._player = self._make_player()
+        self._recording = read_recording(config.replay) if config.replay else None
+        names = (self._recording.exchange,) if self._recording else config.exchanges
+        self.rooms = {name: self._room(name) for name in names}
         self._runner: web.AppRunner | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> int:
         """Listen and begin to play when somebody subscribes; the port. OSError when the port is taken."""
@@ -61,25 +74,24 @@ class Simulator:
             await self._runner.cleanup()
             raise
         self.port = int(self._runner.addresses[0][1])
-        self._task = asyncio.create_task(self._player.run())
+        self._tasks = [asyncio.create_task(room.player.run()) for room in self.rooms.values()]
         return self.port
 
     async def stop(self) -> None:
         """Close the sockets (code 1001) and the port."""
-        if self._task is not None:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        for connection in list(self.hub.connections.values()):
-            if connection.open:
-                await connection.ws.close(code=1001)
+                await task
+        for room in self.rooms.values():
+            for connection in list(room.hub.connections.values()):
+                await connection.close(1001)
         if self._runner is not None:
             await self._runner.cleanup()
 
     async def failed(self) -> None:
         """Wait until playing breaks, and raise why; returns when there is nothing more to play."""
-        if self._task is not None:
-            await asyncio.shield(self._task)
+        await asyncio.gather(*(asyncio.shield(task) for task in self._tasks))
 
     @property
     def url(self) -> str:
@@ -87,104 +99,129 @@ class Simulator:
         return f"http://{self.config.host}:{self.port}"
 
     @property
+    def ws_root(self) -> str:
+        """Scheme, host and port of the WebSockets."""
+        return f"ws://{self.config.host}:{self.port}"
+
+    @property
     def ws_url(self) -> str:
-        """The whole address of the WebSocket."""
-        return f"ws://{self.config.host}:{self.port}{PATH}"
+        """The whole address of Upbit's WebSocket."""
+        return self.ws_root + PATH
+
+    @property
+    def hub(self) -> Hub:
+        """The sockets of the first exchange."""
+        return self._first.hub
+
+    @property
+    def log(self) -> SentLog:
+        """What the first exchange sent."""
+        return self._first.log
+
+    @property
+    def phases(self) -> Phases:
+        """How far the first exchange is."""
+        return self._first.phases
 
     def status(self) -> dict[str, object]:
-        """How far it is: phase, simulated clock (Unix ms), what was sent, who is connected.
+        """How far the first exchange is: see ``Room.status``."""
+        return self._first.status()
 
-        ``period_progress`` is the share of the past period that has been played, ``progress`` that of all
-        that is played fast (up to now, when it goes on live).
-        """
-        return {
-            "phase": self.phases.current,
-            "phases": self.phases.history,
-            "waiting": not self.hub.ready(),
-            **self._progress(),
-            "trades_sent": len(self.log),
-            "trades_missed": self.log.missed.total(),
-            "frames": dict(self.hub.counts),
-            "connections": [
-                {
-                    "name": one.name,
-                    "opened_at": one.opened_at,
-                    "subscribed": sorted(one.subscription.channels()) if one.subscription else [],
-                    "frames": one.frames,
-                    "trades": self.log.sent_to(one.name),
-                }
-                for one in self.hub.connections.values()
-            ],
-            "connections_closed": self.hub.closed,
-        }
+    @property
+    def _first(self) -> Room:
+        return next(iter(self.rooms.values()))
 
-    def _progress(self) -> dict[str, object]:
-        if isinstance(self._player, ReplayPlayer):
-            frames = len(self._player.recording.frames)
-            return {"replay": True, "progress": round(self._player.place / frames, 4), "frames_total": frames}
-        begin, now = self._period()
-        fast_end = self._fast_end_ms()
-        end = _ms(self.config.to_at) if self.config.to_at else fast_end
-        return {
-            "from_ms": begin,
-            "to_ms": end,
-            "now_ms": now,
-            "period_progress": _share(begin, now, end),
-            "progress": 1.0 if self.phases.current in ("live", "done") else _share(begin, now, fast_end),
-        }
+    def _room(self, name: str) -> Room:
+        config, log, phases = self.config, SentLog(), Phases()
+        if self._recording is not None:
+            hub = Hub(log, "any", ())
+            player = ReplayPlayer(self._recording, hub, log, phases, config.speed)
+            return Room(name, hub, log, phases, player, None, notice=_notice(name))
+        markets = _SWAPS[name][0] if name in _SWAPS else MARKETS
+        hub = Hub(log, config.wait_for, set(config.wait_codes.get(name, markets)) & set(markets))
+        timeline = self._timeline(name)
+        stop = None if config.then_live else timeline.end_ms
+        return Room(
+            name,
+            hub,
+            log,
+            phases,
+            Player(timeline, hub, log, phases, stop_at_ms=stop),
+            timeline,
+            period_end_ms=_ms(config.to_at) if config.to_at else None,
+            fast_end_ms=None if config.then_live or config.to_at is None else _ms(config.to_at),
+            plan=timeline.market.plan,
+            markets=markets,
+            notice=_notice(name),
+        )
 
-    def _period(self) -> tuple[int, int]:
-        return (self._timeline.start_ms, self._timeline.now_ms) if self._timeline else (0, 0)
-
-    def _fast_end_ms(self) -> int:
-        """Until when is played fast: the end of the period, or now when it goes on live."""
-        if self.config.then_live or self.config.to_at is None:
-            return time.time_ns() // 1_000_000
-        return _ms(self.config.to_at)
-
-    def _make_timeline(self) -> Timeline:
+    def _timeline(self, name: str) -> Timeline | SwapTimeline:
         config = self.config
         start = _ms(config.from_at or self._now)
         end = None if config.then_live or config.to_at is None else _ms(config.to_at)
-        market = HiddenMarket(
-            config.seed,
-            start,
-            self._period_now,
-            end_ms=end,
-            trades_per_day=config.trades_per_day,
-            minute_days=config.minute_days,
-            day_days=config.day_days,
-        )
-        return Timeline(market, start, end, config.fast)
+        days = {"minute_days": config.minute_days, "day_days": config.day_days}
+        built: list[Timeline | SwapTimeline] = []
 
-    def _period_now(self) -> int:
-        return self._period()[1]
+        def now() -> int:
+            return built[0].now_ms if built else start
 
-    def _make_player(self) -> Player | ReplayPlayer:
-        if self._timeline is None:
-            assert self._recording is not None  # noqa: S101 (one of the two is always there)
-            return ReplayPlayer(self._recording, self.hub, self.log, self.phases, self.config.speed)
-        stop = None if self.config.then_live else self._timeline.end_ms
-        return Player(self._timeline, self.hub, self.log, self.phases, stop_at_ms=stop, live=self.config.live)
+        if name in _SWAPS:
+            markets, intervals = _SWAPS[name]
+            swaps = SwapMarket(
+                config.seed, markets, start, now, end_ms=end, trades_per_day=config.swap_trades_per_day,
+                spot_trades_per_day=config.trades_per_day, **days,
+            )  # fmt: skip
+            built.append(SwapTimeline(swaps, intervals, start, end, config.swap_fast, self._live(name)))
+        else:
+            market = HiddenMarket(config.seed, start, now, end_ms=end, trades_per_day=config.trades_per_day, **days)
+            built.append(Timeline(market, start, end, config.fast, config.live))
+        return built[0]
+
+    def _live(self, name: str) -> SwapCadence:
+        return self.config.binance_live if name == "binance" else self.config.okx_live
 
     def _routes(self) -> list[web.RouteDef]:
-        known = _in_market if self._timeline else _any_code
-        stream = UpbitStream(self.config, self.hub, self._timeline, known, self._limits_of)
-        if self._timeline is not None:
-            rest = UpbitRest(self._timeline, self._limits_of).routes()
-            plan = self._timeline.market.plan
-        else:
-            assert self._recording is not None  # noqa: S101
-            rest, plan = ReplayedRest(self._recording.codes(), self._limits_of).routes(), None
-        control = Control(self.hub, self.log, plan, self._period, self.status)
-        return [web.get(PATH, stream.handle), *rest, *control.routes()]
+        routes = Control(self.rooms).routes()
+        makers: Mapping[str, Callable[[Room], list[web.RouteDef]]] = {
+            "upbit": self._upbit, "okx": self._okx, "binance": self._binance,
+        }  # fmt: skip
+        for name, room in self.rooms.items():
+            routes += makers[name](room)
+        return routes
+
+    def _upbit(self, room: Room) -> list[web.RouteDef]:
+        timeline = room.timeline if isinstance(room.timeline, Timeline) else None
+        stream = UpbitStream(self.config, room.hub, timeline, _in_market if timeline else _any_code, self._limits_of)
+        rest = (
+            UpbitRest(timeline, self._limits_of).routes()
+            if timeline
+            else ReplayedRest(self._recorded().codes(), self._limits_of).routes()
+        )
+        return [web.get(PATH, stream.handle), *rest]
+
+    def _okx(self, room: Room) -> list[web.RouteDef]:
+        timeline = room.timeline if isinstance(room.timeline, SwapTimeline) else None
+        limits = OkxLimits(self.config.limits)
+        stream = OkxStream(self.config, room.hub, timeline, okx.SWAPS if timeline else None)
+        rest = OkxRest(timeline, limits) if timeline else ReplayedOkxRest(self._recorded(), limits)
+        return [*stream.routes(), *rest.routes()]
+
+    def _binance(self, room: Room) -> list[web.RouteDef]:
+        timeline = room.timeline if isinstance(room.timeline, SwapTimeline) else None
+        limits = BinanceLimits(self.config.limits)
+        rest = BinanceRest(timeline, limits) if timeline else ReplayedBinanceRest(self._recorded(), limits)
+        return [*BinanceStream(self.config, room.hub).routes(), *rest.routes()]
+
+    def _recorded(self) -> Recording:
+        assert self._recording is not None  # noqa: S101 (without a timeline there is one)
+        return self._recording
 
     def _limits_of(self, address: str) -> Limits:
         return self._limits.setdefault(address, Limits(self.config.limits))
 
 
-def _share(begin: int, now: int, end: int) -> float:
-    return round(min((now - begin) / (end - begin), 1.0), 4) if end > begin else 1.0
+def _notice(name: str) -> Callable[[Connection], bytes] | None:
+    return notice if name == "okx" else None
 
 
 def _in_market(named: list[str]) -> Collection[str]:

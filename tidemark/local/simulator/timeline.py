@@ -30,20 +30,26 @@ class TradeTold(NamedTuple):
     tick: int
 
 
-Body = TradeTold | Ticker | Book | Candle
-
-
 class Happening:
-    """One thing to tell on a channel; ``rendered`` keeps its frames by format, so each is made once."""
+    """One thing to tell on a channel; ``rendered`` keeps its frames by format, so each is made once.
+
+    What its body is follows from the channel and the kind of market.
+    """
 
     __slots__ = ("body", "channel", "code", "rendered", "snapshot")
 
-    def __init__(self, channel: str, code: str, body: Body, snapshot: bool = False) -> None:
+    def __init__(self, channel: str, code: str, body: object, snapshot: bool = False) -> None:
         self.channel = channel
         self.code = code
         self.body = body
         self.snapshot = snapshot
         self.rendered: dict[object, bytes] = {}
+
+    @property
+    def trade(self) -> Trade | None:
+        """The trade that it tells, if it tells one."""
+        body = self.body
+        return body.trade if isinstance(body, TradeTold) else body if isinstance(body, Trade) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +112,12 @@ class _LiveCandles:
 class Timeline:
     """The simulated clock over a hidden market; it only moves forward."""
 
-    def __init__(self, market: HiddenMarket, start_ms: int, end_ms: int | None, cadence: Cadence) -> None:
+    def __init__(self, market: HiddenMarket, start_ms: int, end_ms: int | None, fast: Cadence, live: Cadence) -> None:
         """Tells trades executed in [start, end); without an end it goes on for ever. Times in Unix ms."""
         self.market = market
         self.now_ms = start_ms
-        self.cadence = cadence
+        self._cadence = fast
+        self._live = live
         self.start_ms, self.end_ms = start_ms, end_ms
         self._boards = {code: market.board(one) for code, one in MARKETS.items()}
         self._candles: dict[int, _LiveCandles] = {}
@@ -118,6 +125,15 @@ class Timeline:
         self._place = 0
         self._load(start_ms // HOUR_MS)
         self._quiet: dict[str, set[str]] = {"ticker": set(MARKETS), "orderbook": set(MARKETS)}
+
+    @property
+    def codes(self) -> list[str]:
+        """All markets."""
+        return list(MARKETS)
+
+    def go_live(self) -> None:
+        """From now on at the pace of real time."""
+        self._cadence = self._live
 
     def advance(self, until_ms: int, channels: Set[str]) -> list[Happening]:
         """Move the clock to ``until_ms``; what happens on the way on these channels, and every trade."""
@@ -145,7 +161,7 @@ class Timeline:
     def snapshot(self, channel: str, code: str) -> Happening | None:
         """What a new subscriber is told first; None when there is nothing yet."""
         market = MARKETS[code]
-        body: Body | None
+        body: object
         if channel == "trade":
             trade = self._boards[code].last
             body = self._told(market, trade) if trade else None
@@ -166,7 +182,7 @@ class Timeline:
         return self.market.book(MARKETS[code], self.now_ms)
 
     def _grid_ms(self) -> int:
-        c = self.cadence
+        c = self._cadence
         return 1000 * min(c.ticker_s, c.orderbook_s, c.candle_s)
 
     def _load(self, hour: int) -> None:
@@ -198,12 +214,12 @@ class Timeline:
 
     def _tell_states(self, channels: Set[str], told: list[Happening]) -> None:
         second = self.now_ms // 1000
-        if second % self.cadence.candle_s == 0:
+        if second % self._cadence.candle_s == 0:
             self._push_candles(channels, told)
-        if second % self.cadence.ticker_s == 0 and "ticker" in channels:
+        if second % self._cadence.ticker_s == 0 and "ticker" in channels:
             self._push_tickers(told)
-        if second % self.cadence.orderbook_s == 0 and "orderbook" in channels:
-            self._push_books(second // self.cadence.orderbook_s, told)
+        if second % self._cadence.orderbook_s == 0 and "orderbook" in channels:
+            self._push_books(second // self._cadence.orderbook_s, told)
 
     def _push_candles(self, channels: Set[str], told: list[Happening]) -> None:
         for unit, state in self._candles.items():

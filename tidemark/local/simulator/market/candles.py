@@ -10,14 +10,15 @@ with drawn minutes, before that days with drawn hours. A longer candle is always
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from random import Random
 from typing import NamedTuple
 
-from tidemark.local.simulator.market.instruments import E8, Market, tick_size
+from tidemark.local.simulator.market.instruments import E8, Market
 from tidemark.local.simulator.market.plan import Plan
 from tidemark.local.simulator.market.prices import HiddenPrices
-from tidemark.local.simulator.market.tape import HOUR_MS, LATEST_DELIVERY_MS, Tape, Trade
+from tidemark.local.simulator.market.tape import HOUR_MS, LATEST_DELIVERY_MS, Trade, Trades
 
 HOUR = 3600
 DAY = 86_400
@@ -27,7 +28,11 @@ _CACHED_HOURS = 1500
 
 
 class Candle(NamedTuple):
-    """A candle: start in Unix s, prices and volume in 1e-8, value in 1e-16, time of the last trade in ms."""
+    """A candle: start in Unix s, prices and volume in 1e-8, value in 1e-16, time of the last trade in ms.
+
+    Then the number of fills, what takers bought (volume and value), and the first and last fill's ids, which
+    are 0 where they aren't known.
+    """
 
     start: int
     open: int
@@ -37,6 +42,11 @@ class Candle(NamedTuple):
     volume: int
     value: int
     last_ms: int
+    fills: int = 0
+    bought: int = 0
+    bought_value: int = 0
+    first: int = 0
+    last: int = 0
 
 
 def bucket(seconds: int, unit: int) -> int:
@@ -47,26 +57,43 @@ def bucket(seconds: int, unit: int) -> int:
 
 def from_trades(trades: Iterable[Trade], unit: int) -> list[Candle]:
     """Candles of ``unit`` seconds from trades in order of their ids."""
-    singles = (Candle(t.ms // 1000, t.price, t.price, t.price, t.price, t.size, t.price * t.size, t.ms) for t in trades)
-    return roll_up(singles, unit)
+    return roll_up(map(single, trades), unit)
+
+
+def single(trade: Trade) -> Candle:
+    """The candle of one trade; it starts with the second of the trade."""
+    price, size, value = trade.price, trade.size, trade.price * trade.size
+    bought, bought_value = (0, 0) if trade.is_ask else (size, value)
+    fills = trade.id - trade.first + 1
+    return Candle(
+        trade.ms // 1000, price, price, price, price, size, value, trade.ms, fills, bought, bought_value, trade.first,
+        trade.id,
+    )  # fmt: skip
 
 
 def roll_up(candles: Iterable[Candle], unit: int) -> list[Candle]:
     """Candles of ``unit`` seconds from shorter ones, oldest first."""
-    done: list[Candle] = []
-    start, first, high, low, volume, value = -1, 0, 0, 0, 0, 0
-    last = None
-    for candle in candles:
-        begins = bucket(candle.start, unit)
-        if begins != start:
-            if last is not None:
-                done.append(Candle(start, first, high, low, last.close, volume, value, last.last_ms))
-            start, first, high, low, volume, value = begins, candle.open, candle.high, candle.low, 0, 0
-        high, low = max(high, candle.high), min(low, candle.low)
-        volume, value, last = volume + candle.volume, value + candle.value, candle
-    if last is not None:
-        done.append(Candle(start, first, high, low, last.close, volume, value, last.last_ms))
-    return done
+    return [merged(start, list(parts)) for start, parts in groupby(candles, lambda candle: bucket(candle.start, unit))]
+
+
+def merged(start: int, parts: Sequence[Candle]) -> Candle:
+    """One candle from its parts, oldest first; there is at least one."""
+    last = parts[-1]
+    return Candle(
+        start,
+        parts[0].open,
+        max(part.high for part in parts),
+        min(part.low for part in parts),
+        last.close,
+        sum(part.volume for part in parts),
+        sum(part.value for part in parts),
+        last.last_ms,
+        sum(part.fills for part in parts),
+        sum(part.bought for part in parts),
+        sum(part.bought_value for part in parts),
+        parts[0].first,
+        last.last,
+    )
 
 
 class History:
@@ -75,7 +102,7 @@ class History:
     def __init__(
         self,
         prices: HiddenPrices,
-        tape: Tape,
+        tape: Trades,
         plan: Plan,
         now_ms: Callable[[], int],
         *,
@@ -106,10 +133,13 @@ class History:
         high = min(to_ms, now, self._end_ms or now)
         return [t for t in self._tape.between(market, low, high) if t.wire_ms < now] if low < high else []
 
-    def newest(self, market: Market, unit: int, before: int) -> Iterator[Candle]:
-        """Candles of ``unit`` seconds that begin before Unix second ``before``, newest first."""
+    def newest(self, market: Market, unit: int, before: int, since: int | None = None) -> Iterator[Candle]:
+        """Candles of ``unit`` seconds that begin before Unix second ``before``, newest first.
+
+        Back to ``since`` (Unix s), by default as far as candles of this length are served.
+        """
         now = self._now_ms() // 1000
-        begin = self._begin(unit)
+        begin = self.begin(unit) if since is None else since
         block = max(unit, HOUR)
         at = bucket(min(before - 1, now), block)
         while at + block > begin:
@@ -125,7 +155,8 @@ class History:
                 return trades[-1].price
         return _on_grid(market, self._prices.day_mid(market, day))
 
-    def _begin(self, unit: int) -> int:
+    def begin(self, unit: int) -> int:
+        """From when on (Unix s) candles of ``unit`` seconds are known."""
         if unit < 60:
             return self.trades_from
         return self.minutes_from if unit < DAY else self.days_from
@@ -205,11 +236,20 @@ def _draw(market: Market, rng: Random, start: int, unit: int, first: float, last
     high = _on_grid(market, max(begin, end) * (1 + abs(rng.gauss(0, reach * 0.4))))
     low = _on_grid(market, min(begin, end) * (1 - abs(rng.gauss(0, reach * 0.4))))
     high, low = max(begin, end, high), min(begin, end, low)
-    volume = max(int(market.value * 2.5 * trades * rng.lognormvariate(-0.1, 0.45) * E8 * E8 / first), 1)
-    value = volume * low + int(volume * (high - low) * rng.uniform(0.3, 0.7))
-    return Candle(start, begin, high, low, end, volume, value, (start + unit) * 1000 - rng.randrange(1, 900))
+    lots = max(int(market.value * 2.5 * trades * rng.lognormvariate(-0.1, 0.45) * E8 * E8 / first / market.lot), 1)
+    volume, mean = lots * market.lot, rng.uniform(0.3, 0.7)
+    grain = market.tick * market.lot or 1
+    value = _down(volume * low + int(volume * (high - low) * mean), grain)
+    last_ms = (start + unit) * 1000 - rng.randrange(1, 900)
+    bought = int(lots * rng.uniform(0.35, 0.65)) * market.lot
+    bought_value = _down(value * bought // volume, grain)
+    return Candle(start, begin, high, low, end, volume, value, last_ms, int(trades), bought, bought_value)
+
+
+def _down(value: int, grain: int) -> int:
+    return value - value % grain
 
 
 def _on_grid(market: Market, price: float) -> int:
-    tick = tick_size(market.quote, price)
+    tick = market.step(price)
     return max(round(price / tick), 1) * tick

@@ -29,7 +29,8 @@ class Market:
     """A pair; ``code`` is spelled quote first, as in KRW-BTC.
 
     ``share`` is its part of all trades, ``spread`` the relative gap between best bid and ask, ``value`` the
-    median value of one trade in the quote currency, ``depth`` how many book levels a side really has.
+    median value of one trade in the quote currency, ``depth`` how many book levels a side really has. Where
+    ``tick`` is given (1e-8), prices always go by it, and sizes by ``lot`` (1e-8 of the base currency).
     """
 
     code: str
@@ -39,6 +40,12 @@ class Market:
     spread: float
     value: float
     depth: int
+    tick: int = 0
+    lot: int = 1
+
+    def step(self, price: float) -> int:
+        """The price step that holds at ``price``; both in 1e-8 of the quote currency."""
+        return self.tick or tick_size(self.quote, price)
 
 
 _COINS = {
@@ -91,6 +98,10 @@ MARKETS: dict[str, Market] = {
         _market("USDT-SOL", 0.0008, 0.004, 40.0, 17),
     )
 }
+
+
+#: What a coin costs in won over what it costs in dollars, beside the rate between the two; it moves slowly.
+PREMIUM = Coin("PREMIUM", "premium", "프리미엄", 1.012, 0.002, 0.0)
 
 
 def coin(symbol: str) -> Coin:

@@ -6,6 +6,7 @@ its KST day, so a day is whole by itself.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log1p
 from random import Random
@@ -48,10 +49,10 @@ class DayPlan:
     surges: dict[str, list[Anomaly]]  # by market
     halt: Halt
 
-    def anomalies(self) -> list[Anomaly]:
-        """All that is planted, by time; a price spike is named once for each market that it moves."""
-        found = [surge for surges in self.surges.values() for surge in surges]
-        for market in MARKETS.values():
+    def anomalies(self, markets: Mapping[str, Market]) -> list[Anomaly]:
+        """All that is planted in ``markets``, by time; a price spike is named once for each that it moves."""
+        found = [surge for code, surges in self.surges.items() if code in markets for surge in surges]
+        for market in markets.values():
             found += [spike._replace(market=market.code) for spike in self.spikes.get(market.coin.symbol, ())]
             for spike in self.spikes.get(market.quote, ()):  # its price is told in a coin that moves
                 found.append(spike._replace(market=market.code, amplitude=-spike.amplitude / (1 + spike.amplitude)))
@@ -91,9 +92,10 @@ class Plan:
             self._days[day] = _plan_day(self._seed, day)
         return self._days[day]
 
-    def anomalies(self, from_ms: int, to_ms: int) -> list[Anomaly]:
-        """Anomalies that begin in [from, to), by time."""
-        return [a for plan in self._plans(from_ms, to_ms) for a in plan.anomalies() if from_ms <= a.at_ms < to_ms]
+    def anomalies(self, from_ms: int, to_ms: int, markets: Mapping[str, Market] = MARKETS) -> list[Anomaly]:
+        """Anomalies of ``markets`` that begin in [from, to), by time."""
+        plans = self._plans(from_ms, to_ms)
+        return [a for plan in plans for a in plan.anomalies(markets) if from_ms <= a.at_ms < to_ms]
 
     def halts(self, from_ms: int, to_ms: int) -> list[Halt]:
         """Halts that begin in [from, to), by time."""

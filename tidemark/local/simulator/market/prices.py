@@ -4,15 +4,17 @@ Lives here: a random walk by seed that can be asked for any moment. Doesn't: tra
 (``tape``).
 
 A day begins at a level that wanders around the coin's usual price (mean-reverting, so that no year makes it
-absurd); hours are a random bridge between two days, minutes a bridge between two hours.
+absurd); hours are a random bridge between two days, minutes a bridge between two hours. What a coin costs in won is its
+hidden price in dollars, times the rate of won and dollar, times a premium that all coins share.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import exp, log, sqrt
 from random import Random
 
-from tidemark.local.simulator.market.instruments import Coin, Market, coin
+from tidemark.local.simulator.market.instruments import PREMIUM, Coin, Market, coin
 from tidemark.local.simulator.market.plan import Plan
 
 _MEMORY_DAYS = 150
@@ -34,21 +36,11 @@ class HiddenPrices:
 
     def mids(self, market: Market, hour: int) -> list[float]:
         """The 61 prices at the minute borders of epoch ``hour``, in 1e-8 of the quote currency."""
-        logs = self._minute_logs(market.coin, hour)
-        if market.quote == "KRW" and market.coin.symbol != "USDT":
-            logs = [a + b for a, b in zip(logs, self._minute_logs(coin("USDT"), hour), strict=True)]
-        elif market.quote == "BTC":
-            logs = [a - b for a, b in zip(logs, self._minute_logs(coin("BTC"), hour), strict=True)]
-        return [exp(value) * 1e8 for value in logs]
+        return [exp(value) * 1e8 for value in _told_in(market, lambda of: self._minute_logs(of, hour))]
 
     def hour_mids(self, market: Market, day: int) -> list[float]:
         """The 25 prices at the hour borders of UTC epoch ``day``, without planted spikes, in 1e-8."""
-        logs = self._hour_logs(market.coin, day)
-        if market.quote == "KRW" and market.coin.symbol != "USDT":
-            logs = [a + b for a, b in zip(logs, self._hour_logs(coin("USDT"), day), strict=True)]
-        elif market.quote == "BTC":
-            logs = [a - b for a, b in zip(logs, self._hour_logs(coin("BTC"), day), strict=True)]
-        return [exp(value) * 1e8 for value in logs]
+        return [exp(value) * 1e8 for value in _told_in(market, lambda of: self._hour_logs(of, day))]
 
     def mid_at(self, market: Market, ms: int) -> float:
         """The price at Unix ``ms``, in 1e-8 of the quote currency."""
@@ -59,12 +51,15 @@ class HiddenPrices:
 
     def day_mid(self, market: Market, day: int) -> float:
         """The price at 00:00 UTC of epoch ``day``, in 1e-8 of the quote currency."""
-        level = self._day_log(market.coin, day)
-        if market.quote == "KRW" and market.coin.symbol != "USDT":
-            level += self._day_log(coin("USDT"), day)
-        elif market.quote == "BTC":
-            level -= self._day_log(coin("BTC"), day)
+        [level] = _told_in(market, lambda of: [self._day_log(of, day)])
         return exp(level) * 1e8
+
+    def premium_at(self, ms: int) -> float:
+        """What coins cost more in won than in dollars at the rate of Unix ``ms``: 0.01 is one per cent."""
+        hour, rest = divmod(ms, 3_600_000)
+        minute, rest = divmod(rest, 60_000)
+        logs = self._minute_logs(PREMIUM, hour)
+        return exp(logs[minute] + (logs[minute + 1] - logs[minute]) * rest / 60_000) - 1
 
     def _day_noise(self, name: str, day: int) -> float:
         block, place = divmod(day, _BLOCK)
@@ -113,6 +108,16 @@ class HiddenPrices:
             _keep_small(self._minutes)
             self._minutes[key] = path
         return self._minutes[key]
+
+
+def _told_in(market: Market, logs: Callable[[Coin], list[float]]) -> list[float]:
+    """The log prices of the market's coin, in its quote currency."""
+    own = logs(market.coin)
+    if market.quote == "KRW" and market.coin.symbol != "USDT":
+        return [sum(parts) for parts in zip(own, logs(coin("USDT")), logs(PREMIUM), strict=True)]
+    if market.quote == "BTC":
+        return [a - b for a, b in zip(own, logs(coin("BTC")), strict=True)]
+    return own
 
 
 def _bridge(start: float, end: float, steps: list[float]) -> list[float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from math import exp
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from tidemark.local.simulator.market.instruments import E8, MARKETS, Market, tick_size
 from tidemark.local.simulator.market.plan import Plan
@@ -19,7 +19,7 @@ HOUR_MS = 3_600_000
 LATEST_DELIVERY_MS = 2_000  # every trade is on the wire this long after its execution
 
 # How busy each hour of the Korean day is, from 00 to 23 KST; the mean is about 1.
-_SEASON = (
+SEASON = (
     1.25, 0.95, 0.70, 0.55, 0.45, 0.45, 0.55, 0.75, 1.10, 1.55, 1.25, 1.05,
     0.95, 0.95, 1.00, 1.00, 1.00, 0.95, 0.95, 1.00, 1.10, 1.30, 1.60, 1.65,
 )  # fmt: skip
@@ -29,7 +29,10 @@ _WIRE_LATE_SHARE = 0.015
 
 
 class Trade(NamedTuple):
-    """One trade: id, execution time, price and size in 1e-8, whether the taker sold, publication time."""
+    """One trade: id, execution time, price and size in 1e-8, whether the taker sold, publication time.
+
+    It stands for the fills ``first`` to ``id``; ``number`` counts such trades where the market does.
+    """
 
     id: int
     ms: int
@@ -37,6 +40,21 @@ class Trade(NamedTuple):
     size: int
     is_ask: bool
     wire_ms: int
+    first: int
+    number: int = 0
+
+
+class Trades(Protocol):
+    """The trades of some markets, by hour."""
+
+    def hour(self, market: Market, hour: int) -> list[Trade]:
+        """The trades executed in epoch ``hour``, by id. Don't change the list."""
+
+    def between(self, market: Market, from_ms: int, to_ms: int) -> list[Trade]:
+        """The trades executed in [from, to), by id."""
+
+    def intensity(self, market: Market, hour: int) -> float:
+        """Trades per minute to be expected in epoch ``hour``, before bursts."""
 
 
 class Tape:
@@ -74,7 +92,7 @@ class Tape:
 
     def intensity(self, market: Market, hour: int) -> float:
         """Trades per minute to be expected in epoch ``hour``, before bursts."""
-        return self._per_minute[market.code] * _SEASON[(hour + 9) % 24]
+        return self._per_minute[market.code] * SEASON[(hour + 9) % 24]
 
     def _draw(self, market: Market, hour: int) -> list[Trade]:
         rng = Random(f"{self._seed}/trades/{market.code}/{hour}")
@@ -88,7 +106,7 @@ class Tape:
             restless = min(abs(mids[i + 1] / mids[i] - 1) / calm, 4.0)
             surge = plan.surge(market, minute)
             more_trades = min(surge, 5.0)
-            mean = usual * _burst(rng) * (0.6 + 0.31 * restless) * more_trades
+            mean = usual * burst(rng) * (0.6 + 0.31 * restless) * more_trades
             count = _poisson(rng, mean)
             if count and not plan.halted(market, minute):
                 self._draw_minute(market, rng, minute, mids[i], mids[i + 1], count, surge / more_trades, trades)
@@ -121,10 +139,11 @@ class Tape:
                 size = _rounded(size)
             late = random()
             delay = 15 + int(late * 90) if late > _WIRE_LATE_SHARE else 200 + int(late / _WIRE_LATE_SHARE * 1400)
-            trades.append(new(Trade, (ms * 10_000 + counter, ms, price, size, is_ask, ms + delay)))
+            number = ms * 10_000 + counter
+            trades.append(new(Trade, (number, ms, price, size, is_ask, ms + delay, number, 0)))
 
 
-def _burst(rng: Random) -> float:
+def burst(rng: Random) -> float:
     """How busy a minute is against its hour: mostly about 1, now and then a multiple."""
     calm = exp(rng.gauss(-0.1, 0.4))
     return calm * rng.uniform(3, 7) if rng.random() < 0.02 else calm

@@ -82,6 +82,7 @@ def render(happening: Happening, variant: Variant) -> bytes:
         elif isinstance(body, Book):
             text = _BOOKS[variant.format] % _book(happening.code, body, stream, variant)
         else:
+            assert isinstance(body, Candle)  # noqa: S101 (there is nothing else to tell)
             name = _CANDLE_NAMES[happening.channel]
             text = _CANDLES[variant.format] % _candle(name, happening.code, body, stream)
         frame = happening.rendered[variant] = text.encode()

@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tidemark.local.simulator.window import Window
+
 PER_SECOND = 10
 _REFUSALS_BEFORE_BLOCK = 20
 _FORGET_S = 10.0
@@ -23,26 +25,6 @@ class Verdict(NamedTuple):
     status: int
     remaining: int
     blocked_s: float = 0.0
-
-
-class Window:
-    """At most ``limit`` events in any ``seconds``."""
-
-    def __init__(self, limit: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limit = limit
-        self._seconds = seconds
-        self._clock = clock
-        self._times: deque[float] = deque()
-
-    def take(self) -> int:
-        """Count one event; how many more may follow, or -1 for one too many (which isn't counted)."""
-        now = self._clock()
-        while self._times and self._times[0] <= now - self._seconds:
-            self._times.popleft()
-        if len(self._times) >= self._limit:
-            return -1
-        self._times.append(now)
-        return self._limit - len(self._times)
 
 
 class Limits:

@@ -19,8 +19,9 @@ from aiohttp import WSMsgType, web
 from tidemark.local.simulator.config import SimulatorConfig
 from tidemark.local.simulator.hub import Connection, Hub
 from tidemark.local.simulator.timeline import Happening, Timeline
-from tidemark.local.simulator.upbit.limits import Limits, Window
+from tidemark.local.simulator.upbit.limits import Limits
 from tidemark.local.simulator.upbit.subscription import RequestError, UpbitSubscription, read_request
+from tidemark.local.simulator.window import Window
 
 PATH = "/websocket/v1"
 _STATUS_UP = b'{"status":"UP"}'
@@ -113,6 +114,8 @@ class UpbitStream:
     async def _close_when_idle(self, connection: Connection) -> None:
         """Upbit drops a connection on which nothing was sent either way (seen as code 1006)."""
         while connection.open:
+            if connection.frozen:
+                return
             rest = connection.active_at + self._config.idle_timeout_s - time.monotonic()
             if rest <= 0:
                 connection.abort()

@@ -1,0 +1,49 @@
+"""Binance's request weights.
+
+Lives here: counting by client address and minute, the ban of those who keep on. Doesn't: the answers (``rest``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+PER_MINUTE = 2_400
+_REFUSALS_BEFORE_BAN = 10
+_BAN_S = 120.0
+
+
+class Verdict(NamedTuple):
+    """Whether a request may pass (200, else 429 or 418), the weight used this minute, and when to try again."""
+
+    status: int
+    used: int
+    retry_s: int = 0
+
+
+class BinanceLimits:
+    """The weights that all client addresses have used."""
+
+    def __init__(self, enabled: bool, clock: Callable[[], float] = time.time) -> None:
+        """``clock``: Unix seconds."""
+        self._enabled = enabled
+        self._clock = clock
+        self._used: dict[str, tuple[int, int, int]] = {}  # minute, weight, refusals
+        self._banned: dict[str, float] = {}
+
+    def take(self, address: str, weight: int) -> Verdict:
+        """Count one request."""
+        now = self._clock()
+        minute, used, refused = self._used.get(address, (0, 0, 0))
+        if minute != int(now // 60):
+            minute, used, refused = int(now // 60), 0, 0
+        if not self._enabled or (self._banned.get(address, 0) <= now and used + weight <= PER_MINUTE):
+            self._used[address] = (minute, used + weight, refused)
+            return Verdict(200, used + weight)
+        if self._banned.get(address, 0) <= now:
+            self._used[address] = (minute, used, refused + 1)
+            if refused < _REFUSALS_BEFORE_BAN:
+                return Verdict(429, used, int(60 - now % 60) + 1)
+            self._banned[address] = now + _BAN_S
+        return Verdict(418, used, int(self._banned[address] - now) + 1)

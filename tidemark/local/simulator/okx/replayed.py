@@ -1,0 +1,61 @@
+"""OKX's REST while a recording is played.
+
+Lives here: the recording's instruments; everything else is empty, since a recording has no history. Doesn't: the
+frames (``recorded``).
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from tidemark.local.simulator.okx.instruments import SWAPS
+from tidemark.local.simulator.okx.rest import OkxLimits, get, instrument_row
+from tidemark.local.simulator.recording import Recording
+
+_EMPTY = ("candles", "history-candles", "trades", "history-trades", "ticker", "tickers", "books")
+
+
+class ReplayedOkxRest:
+    """The REST endpoints of a recording."""
+
+    def __init__(self, recording: Recording, limits: OkxLimits) -> None:
+        self._recording = recording
+        self._limits = limits
+
+    def routes(self) -> list[web.RouteDef]:
+        """All paths."""
+        return [
+            get("/api/v5/public/time", self._time, self._limits),
+            get("/api/v5/public/instruments", self._instruments, self._limits),
+            *(get(f"/api/v5/market/{name}", _nothing, self._limits) for name in _EMPTY),
+        ]
+
+    async def _time(self, request: web.Request) -> str:
+        return f'{{"ts":"{int(self._recording.frames[-1].at * 1000)}"}}'
+
+    async def _instruments(self, request: web.Request) -> str:
+        asked = request.query.get("instType", "")
+        return ",".join(_row(code) for code in self._recording.codes() if _kind(code) == asked)
+
+
+async def _nothing(request: web.Request) -> str:
+    return ""
+
+
+def _kind(code: str) -> str:
+    """The type of an instrument, as its name says it."""
+    parts = code.split("-")
+    if parts[-1] == "SWAP":
+        return "SWAP"
+    return {2: "SPOT", 3: "FUTURES"}.get(len(parts), "OPTION")
+
+
+def _row(code: str) -> str:
+    """An instrument by its name; what a contract is isn't in a recording, so only for those that are simulated too."""
+    if code in SWAPS:
+        return instrument_row(SWAPS[code])
+    base, quote = code.split("-")[:2]
+    named = (
+        f'"baseCcy":"{base}","quoteCcy":"{quote}"' if _kind(code) == "SPOT" else f'"baseCcy":"","uly":"{base}-{quote}"'
+    )
+    return f'{{"instId":"{code}","instType":"{_kind(code)}",{named},"ctVal":"","ctValCcy":"","state":"live"}}'
