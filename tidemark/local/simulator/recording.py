@@ -42,7 +42,10 @@ class RecordingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A recorded frame: when it was received (Unix s), its bytes, what it is about, the root it belongs to."""
+    """A recorded frame: when it was received (Unix s), its bytes, what it is about, the root it belongs to.
+
+    ``trade`` is None as well for one whose price or size has more than eight decimals: the oracle can't hold it.
+    """
 
     at: float
     payload: bytes
