@@ -1,7 +1,7 @@
 """Apache Kafka (KRaft, one node) from Maven jars: the local stack's durable broker.
 
-Lives here: resolving the jars that ``infra/local/pom.xml`` pins, making, starting and stopping one broker on
-127.0.0.1. Doesn't: topics (``tidemark migrate`` creates them) and the in-memory broker (``memory``).
+Lives here: resolving the jars that ``infra/local/pom.xml`` pins, making, starting and stopping one broker, on
+127.0.0.1 unless told otherwise. Doesn't: topics (``tidemark migrate`` creates them), the in-memory broker (``memory``).
 """
 
 from __future__ import annotations
@@ -40,18 +40,22 @@ _JAVA_OPTIONS = (
 
 @dataclass(frozen=True)
 class KafkaServer:
-    """One broker: data in ``home``, clients on ``port``, jars shared through the ``cache`` folder."""
+    """One broker: data in ``home``, jars shared through the ``cache`` folder.
+
+    Clients reach it at ``host`` and ``port``, which is also the address that it tells them.
+    """
 
     home: Path
     port: int
     log: Path
     cache: Path
     heap: str = "512m"
+    host: str = "127.0.0.1"
 
     @property
     def bootstrap(self) -> str:
         """Bootstrap servers for clients."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     @property
     def data(self) -> Path:
@@ -110,7 +114,7 @@ class KafkaServer:
     def _write_properties(self) -> None:
         controller = process.free_port()
         self._properties.write_text(
-            _PROPERTIES.format(node=_NODE, port=self.port, controller=controller, data=self.data)
+            _PROPERTIES.format(node=_NODE, host=self.host, port=self.port, controller=controller, data=self.data)
         )
 
     def _format(self) -> None:
@@ -126,14 +130,14 @@ class KafkaServer:
             raise LocalError(f"Kafka can't format {self.data}: {_last_line(done.stderr or done.stdout)}")
 
     def _answers(self) -> bool:
-        return answers(self.port)
+        return answers(self.host, self.port)
 
 
-def answers(port: int) -> bool:
-    """Whether a broker serves metadata on 127.0.0.1:``port``."""
-    if not process.port_open(port):
+def answers(host: str, port: int) -> bool:
+    """Whether a broker serves metadata there."""
+    if not process.port_open(port, host):
         return False
-    client = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0})
+    client = AdminClient({"bootstrap.servers": f"{host}:{port}", "log_level": 0})
     try:
         return bool(client.list_topics(timeout=3).brokers)
     except KafkaException:
@@ -242,8 +246,8 @@ process.roles=broker,controller
 node.id={node}
 controller.quorum.voters={node}@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://{host}:{port}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false

@@ -205,11 +205,11 @@ def port_free(port: int) -> bool:
         return True
 
 
-def port_open(port: int) -> bool:
-    """Whether something accepts connections on 127.0.0.1:``port``."""
+def port_open(port: int, host: str = _LOOPBACK) -> bool:
+    """Whether something accepts connections there."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
-        return probe.connect_ex((_LOOPBACK, port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 def free_port() -> int:
