@@ -175,6 +175,25 @@ class Stage:
             consumer.close()
         return found
 
+    def headers(self, topic: str) -> list[dict[str, str]]:
+        """The headers of every record of a topic."""
+        found: list[dict[str, str]] = []
+        place = (topic, 0)
+        (low, high) = self.marks([place])[place]
+        consumer = Consumer(
+            {"bootstrap.servers": self.settings.kafka.bootstrap_servers, "group.id": "looks", "log_level": 0}
+        )
+        try:
+            consumer.assign([TopicPartition(topic, 0, low)])
+            while len(found) < high - low:
+                message = consumer.poll(20)
+                assert message is not None
+                assert message.error() is None
+                found.append({name: value.decode() for name, value in message.headers() or ()})
+        finally:
+            consumer.close()
+        return found
+
     # --- the lake -----------------------------------------------------------------------------------------
 
     def chain(self, topic: str = TRADES, partition: int = 0, epoch: int | None = None) -> Chain:
@@ -238,7 +257,7 @@ class Stage:
         return "\n".join(f"--- {w.log.name}\n{w.tail()[-1_500:]}" for w in self.workers)
 
 
-def settings_of(bootstrap: str, lake: LakeSettings, warehouse: Any, feed: Feed, *, memory: bool) -> Settings:
+def settings_of(bootstrap: str, lake: LakeSettings, warehouse: Any, feed: Feed, *, memory: bool = False) -> Settings:
     """Settings of a case of its own: cluster and group are new names."""
     case = f"case-{time.time_ns():x}"
     base = Settings()

@@ -19,7 +19,7 @@ from tidemark.settings import PROJECT_ROOT, Settings
 
 
 class Worker:
-    """``python -m <module>``; its output goes to ``log``."""
+    """``python -m <module>`` (or these lines of ``code``); its output goes to ``log``."""
 
     def __init__(
         self,
@@ -28,11 +28,12 @@ class Worker:
         log: Path,
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        code: str = "",
     ) -> None:
         self.log = log
         with log.open("ab") as file:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [sys.executable, *(("-c", code) if code else ("-m", module)), *arguments],
                 cwd=PROJECT_ROOT,
                 env=process.environment(children.environment(settings) | dict(environment or {})),
                 stdout=file,
