@@ -105,6 +105,7 @@ class Sink:
         self._look_at = 0.0
         self._beat_at = time.monotonic() + _HEARTBEAT_S
         self._stop = threading.Event()
+        self._ended = threading.Event()
 
     def stop(self) -> None:
         """Ask the worker to drain and end. Safe in a signal handler and from another thread."""
@@ -124,6 +125,7 @@ class Sink:
             epoch=self._settings.kafka.epoch,
             lake=self._settings.lake.url,
         )
+        threading.Thread(target=self._limit_the_end, daemon=True).start()
         try:
             self._begin()
             while not self._stop.is_set():
@@ -139,6 +141,8 @@ class Sink:
             self._consumer.close()
             self._looks.close()
             self._dead_letters.close()
+            self._ended.set()
+            self._stop.set()
 
     # --- one turn of the loop ---------------------------------------------------------------------------
 
@@ -356,17 +360,19 @@ class Sink:
     # --- the end, and signs of life ----------------------------------------------------------------------
 
     def _drain(self) -> None:
-        """Write everything gathered. If the lake hangs, give up in time: the next worker reads it again."""
-        deadline = threading.Timer(self._sink.drain_timeout_s, _give_up)
-        deadline.daemon = True
-        deadline.start()
+        """Write everything gathered; what can't be written now, the next worker reads again."""
         for writer in list(self._writers.values()):
             try:
                 self._flush(writer)
             except LATER as error:
                 _log.error("not drained", chain=str(writer.chain), offsets=len(writer.buffer), reason=str(error))
         self._say("sink ends")
-        deadline.cancel()
+
+    def _limit_the_end(self) -> None:
+        """Whatever hangs when the worker is asked to stop, an upload say: it ends in time."""
+        self._stop.wait()
+        if not self._ended.wait(self._sink.drain_timeout_s):
+            _give_up()
 
     def _heartbeat(self) -> None:
         if time.monotonic() >= self._beat_at:

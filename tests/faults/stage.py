@@ -233,6 +233,7 @@ class Stage:
             assert time.monotonic() < deadline, f"not landed (lake, broker): {behind}\n{self._tails()}"
             time.sleep(0.1)
         for worker in self._alive("sink"):
+            worker.until_said("sink starts")  # before that it knows no signals
             assert worker.drained() == 0, worker.tail()
 
     def load(self, *datasets: str) -> None:

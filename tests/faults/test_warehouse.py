@@ -258,8 +258,8 @@ def test_sink_asked_to_stop_while_the_lake_hangs(on_gcs: Stage, gcs: GcsDouble) 
     began = time.monotonic()
     sink.popen.terminate()
     code = sink.ended(60)
-    assert code in (0, 1), sink.tail()
-    assert time.monotonic() - began < 45
+    assert code == 1, sink.tail()
+    assert time.monotonic() - began < 15
     for fault in gcs.unspent:
         fault.times = 0
     gcs.release()
