@@ -168,7 +168,7 @@ def test_log_trimmed_while_the_sink_is_behind(stage: Stage) -> None:
     assert [(link.start, link.end) for link in stage.links() if link.footer.kind == "gap"] == [(200, 449)]
     assert [p["offsets"] for p in proof.red["trade", 2]] == ["200-449"]
     assert [p["numbers"] for p in proof.red["system", 0]] == [["201-450"]]
-    assert proof.causes() == {"log trimmed"}
+    assert proof.causes() == {"log trimmed", "frames lost"}
     assert len(proof.missing) == 250
 
 
