@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from tidemark import naming
-from tidemark.exchanges import connection, registry
+from tidemark.exchanges import book_records, registry
 from tidemark.exchanges.base import Parsed, Unparsable
 from tidemark.jobs.replay_targets import LINES, Lines, Played, ReplayError, Target, Topics, written
 from tidemark.lake import recorded
@@ -230,7 +230,7 @@ def _kind(exchange: str, dataset: str, record: Recorded) -> str | None:
     """The header ``kind`` of a record that is no frame of a socket: the one under which it can be read."""
     if dataset == "system":
         return record.kind
-    for kind in (None, *connection.KINDS):
+    for kind in (None, *book_records.KINDS):
         try:
             if isinstance(registry.read(exchange, dataset, kind, record.frame), Parsed):
                 return kind

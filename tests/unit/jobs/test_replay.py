@@ -7,6 +7,7 @@ import json
 import random
 import time
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 from tests.unit.jobs.replay_lake import T0, Frame, land, land_rest, opened, trade
+from tidemark.exchanges.book_records import BookRecord, SnapshotRecord
 from tidemark.jobs import compact, replay
 from tidemark.jobs.compact import CompactSummary
 from tidemark.jobs.replay_targets import ReplayError
@@ -21,10 +23,11 @@ from tidemark.lake import recorded
 from tidemark.lake.local import LocalStore
 from tidemark.lake.recorded import Left, Window
 from tidemark.lake.store import ObjectStore, open_store
-from tidemark.local.simulator.replay import read_recording
+from tidemark.local.simulator.recording import read_recording
 from tidemark.settings import LakeSettings, Settings
 
 HOUR = timedelta(hours=1)
+BOOK_ANSWER = b'{"lastUpdateId":1,"E":1776042123456,"T":1776042123450,"bids":[["6","1"]],"asks":[["7","2"]]}'
 SECOND = timedelta(seconds=1)
 
 
@@ -164,6 +167,20 @@ def test_what_the_lake_does_not_hold_is_said(settings: Settings, store: ObjectSt
     assert summary.left == Left(dead=4)
     assert summary.records == 1
     assert "4 dead letters" in str(summary)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "kind", "value"),
+    [
+        ("depth", "snapshot", SnapshotRecord("BTCUSDT", T0, BOOK_ANSWER).encode()),
+        ("orderbook", "book", BookRecord("BTCUSDT", T0, 7, [(Decimal(3), Decimal(1))], []).encode()),
+    ],
+)
+def test_what_the_producer_wrote_about_books_keeps_its_kind_and_its_key(dataset: str, kind: str, value: bytes) -> None:
+    record = recorded.Recorded(f"raw.binance.{dataset}.v1", 5_000, 0, 0, "c-1", None, value, "BTCUSDT", None)
+    played = replay.played_again(record)
+    headers = [("received_ns", b"5000"), ("connection", b"c-1"), ("kind", kind.encode())]
+    assert (played.key, played.value, played.headers) == (b"BTCUSDT", value, headers)
 
 
 def test_a_frame_that_is_no_utf8_comes_back_byte_for_byte() -> None:
