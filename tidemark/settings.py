@@ -124,6 +124,19 @@ class ProducerSettings(Role):
     reconnect_min_s: float = Field(default=0.5, gt=0)
     reconnect_max_s: float = Field(default=30.0, gt=0)
     ping_interval_s: float = Field(default=20.0, gt=0)
+    #: How long a record waits for others to share a request with.
+    linger_ms: float = Field(default=2.0, ge=0, le=1000)
+    #: How long two connections overlap at most when one takes the other's place.
+    overlap_s: float = Field(default=5.0, gt=0)
+    #: A subscription that is not acknowledged after so long is asked for again on another connection.
+    ack_timeout_s: float = Field(default=10.0, gt=0)
+    #: A connection over which nothing of one of its datasets comes for so long is replaced (connected but silent).
+    dataset_quiet_s: float = Field(default=120.0, gt=0)
+    #: How often the list of markets is asked for, where no codes are set.
+    markets_interval_s: float = Field(default=300.0, gt=0)
+    #: So many failures in a row, with nothing coming of an exchange, and its connections wait, all but one.
+    breaker_failures: int = Field(default=10, ge=1)
+    breaker_open_s: float = Field(default=60.0, gt=0)
     drain_timeout_s: float = Field(default=20.0, gt=0)
     #: With the in-memory broker: pause the socket while the sink is more than this behind (3 MiB is its limit).
     max_lag_bytes: int = Field(default=3 * 1024 * 1024, ge=64 * 1024)

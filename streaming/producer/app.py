@@ -2,8 +2,8 @@
 
 Lives here: the life of the worker. Doesn't: any of its parts; the environment and signals (``__main__``).
 
-It ends with 0 when asked to stop and everything was delivered; with 1 when a record was not delivered, or the
-exchange or the broker cannot be used at all.
+It ends with 0 when asked to stop and everything was delivered; with 1 when a record was not delivered, or the broker
+cannot be used at all. An exchange that fails ends nothing: it is tried again, and the others don't notice.
 """
 
 from __future__ import annotations
@@ -11,27 +11,31 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from confluent_kafka import KafkaException
 
-from streaming.producer import markets
+from streaming.producer.breaker import Breaker
 from streaming.producer.broker import Broker
+from streaming.producer.counts import Counts, ExchangeCounts
+from streaming.producer.feed import Feed
 from streaming.producer.gate import Gate
-from streaming.producer.link import Counts, Desk
+from streaming.producer.link import Desk
 from streaming.producer.pace import CommitWatch, Pace
 from streaming.producer.records import ConnectionNames
-from streaming.producer.session import Backoff, Session, Turnstile, wait_for
+from streaming.producer.session import Line
+from streaming.producer.subscriptions import SubscriptionWatch
+from streaming.producer.waiting import Backoff, Turnstile, first_of, wait_for
 from tidemark import naming
 from tidemark.exchanges import registry
 from tidemark.settings import ExchangeSettings, KafkaSettings, ProducerSettings
-from tidemark.transport import TransportError
 
 log = structlog.get_logger()
 
 HEARTBEAT_S: Final = 10.0
 _BROKER_TIMEOUT_S: Final = 5.0
+_CATCH_UP_S: Final = 20.0
 
 
 class StartError(Exception):
@@ -58,24 +62,29 @@ class Worker:
     """One producer, from its start to its end."""
 
     def __init__(self, setup: Setup, stop: asyncio.Event) -> None:
+        producer = setup.producer
         self._setup = setup
         self._stop = stop
-        self._gate = Gate()
-        self._counts = Counts()
-        self._broker = Broker(setup.kafka, setup.producer.worker, self._gate, setup.producer.max_buffer_bytes)
-        self._watch: CommitWatch | None = None
         self._end_by: float | None = None
+        self._watch: CommitWatch | None = None
+        self.gate = Gate()
+        self.counts = Counts()
+        self._pace = Pace(self.gate, producer.max_lag_bytes) if setup.kafka.memory else None
+        self.broker = Broker(
+            setup.kafka, producer.worker, self.gate, producer.max_buffer_bytes, producer.linger_ms, self._pace
+        )
 
     async def run(self) -> int:
         """See ``app.run``."""
-        beside = [asyncio.create_task(self._broker.pump()), asyncio.create_task(self._heartbeat())]
+        beside = [asyncio.create_task(self.broker.pump()), asyncio.create_task(self._heartbeat())]
         failed = False
         try:
             await self._await_broker()
-            if self._setup.kafka.memory:
-                beside.append(asyncio.create_task((await self._watch_sink()).follow()))
-            await self._live(await self._sessions(), beside)
-        except (StartError, TransportError, ValueError) as error:
+            if self._pace is not None:
+                beside.append(asyncio.create_task((await self._watch_sink(self._pace)).follow()))
+            if not self._stop.is_set():
+                await self._live(beside)
+        except StartError as error:
             log.error("cannot run", error=str(error))
             failed = True
         finally:
@@ -89,7 +98,7 @@ class Worker:
         backoff = self._backoff()
         while not self._stop.is_set():
             try:
-                missing = await asyncio.to_thread(self._broker.missing, self._topics(), _BROKER_TIMEOUT_S)
+                missing = await asyncio.to_thread(self.broker.missing, self._topics(), _BROKER_TIMEOUT_S)
             except KafkaException as error:
                 log.warning("no broker yet", servers=self._setup.kafka.bootstrap_servers, error=str(error))
                 await wait_for(self._stop, backoff.next())
@@ -98,9 +107,7 @@ class Worker:
                 raise StartError(f"no such topics: {', '.join(missing)}; make them with `tidemark migrate`")
             return
 
-    async def _watch_sink(self) -> CommitWatch:
-        pace = Pace(self._gate, self._setup.producer.max_lag_bytes)
-        self._broker.on_sent, self._broker.on_delivered = pace.sent, pace.delivered
+    async def _watch_sink(self, pace: Pace) -> CommitWatch:
         self._watch = CommitWatch(self._setup.kafka, self._setup.sink_group, self._topics(), pace)
         backoff = self._backoff()
         while not self._stop.is_set():
@@ -112,51 +119,52 @@ class Worker:
                 await wait_for(self._stop, backoff.next())
         return self._watch
 
-    async def _sessions(self) -> list[Session]:
-        """One session for each connection of every exchange's plan."""
-        setup = self._setup
-        names = ConnectionNames(setup.producer.worker)
-        desk = Desk(setup.producer.worker, self._broker.send, self._counts)
-        sessions: list[Session] = []
-        for name, settings in setup.exchanges.items():
-            exchange = registry.get(name)
-            codes = await markets.codes(exchange, settings, self._backoff(), self._stop)
-            if self._stop.is_set():
-                return []
-            plans = exchange.connections(settings, codes, settings.codes_per_connection)
-            log.info("planned", exchange=name, codes=len(codes), connections=len(plans))
+    def _feeds(self) -> dict[str, tuple[Any, Feed]]:
+        """A feed for each exchange, with nothing shared but the way to the broker."""
+        producer = self._setup.producer
+        names = ConnectionNames(producer.worker)
+        desk = Desk(producer.worker, self.broker.send)
+        feeds = {}
+        for name, settings in self._setup.exchanges.items():
+            exchange, counts = registry.get(name), self.counts[name]
             turnstile = Turnstile(exchange.connects_per_second)
-            sessions += [
-                Session(exchange, settings, plan, setup.producer, desk, self._gate, names, turnstile) for plan in plans
-            ]
-        return sessions
+            breaker = Breaker(name, counts, producer.breaker_failures, producer.breaker_open_s)
+            line = Line(exchange, producer, desk, self.gate, names, turnstile, breaker, counts)
+            feeds[name] = exchange, Feed(line, settings)
+        return feeds
 
-    async def _live(self, sessions: list[Session], beside: list[asyncio.Task[None]]) -> None:
-        """All sessions until the end; when this returns, every connection has its close record."""
-        ending = asyncio.Event()
-        running = [asyncio.create_task(session.run(ending)) for session in sessions]
-        waits = [asyncio.create_task(event.wait()) for event in (self._stop, self._broker.failed)]
-        done, _ = await asyncio.wait([*running, *beside, *waits], return_when=asyncio.FIRST_COMPLETED)
+    async def _live(self, beside: list[asyncio.Task[None]]) -> None:
+        """All exchanges until the end; when this returns, every connection has its close record."""
+        ending, caught_up = asyncio.Event(), asyncio.Event()
+        feeds = self._feeds()
+        orders = SubscriptionWatch(self._setup.kafka, feeds, self.counts)
+        running = [asyncio.create_task(orders.run(ending, caught_up))]
+        failed = asyncio.create_task(self.broker.failed.wait())
+        beginning = asyncio.create_task(caught_up.wait())
+        await first_of(self._stop, beginning, failed, timeout_s=_CATCH_UP_S)
+        running += [asyncio.create_task(feed.run(ending)) for _, feed in feeds.values()]
+        await first_of(self._stop, *running[1:], *beside, failed)
         log.info("stopping", because="asked to" if self._stop.is_set() else "something failed")
         self._end_by = asyncio.get_running_loop().time() + self._setup.producer.drain_timeout_s
         ending.set()
-        for task in waits:
-            task.cancel()
-        await asyncio.gather(*running, *waits, return_exceptions=True)
-        for ended in done:
-            ended.result()
+        failed.cancel()
+        beginning.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        for task in (*running[1:], *beside):
+            if task.done():
+                task.result()
 
     async def _end(self) -> bool:
         """Deliver what is on its way; whether all of it arrived."""
         now = asyncio.get_running_loop().time()
         end_by = self._end_by or now + self._setup.producer.drain_timeout_s
-        drained = await self._broker.drain(max(end_by - now, 0.5))
+        drained = await self.broker.drain(max(end_by - now, 0.5))
         self._say("stopped" if drained else "stopped with records undelivered")
         if not drained:
-            self._broker.abandon()
+            self.broker.abandon()
         if self._watch is not None:
             self._watch.close()
-        return drained and not self._broker.failed.is_set()
+        return drained and not self.broker.failed.is_set()
 
     async def _heartbeat(self) -> None:
         while True:
@@ -164,22 +172,20 @@ class Worker:
             self._say("alive")
 
     def _say(self, event: str) -> None:
-        counts, broker, gate = self._counts, self._broker, self._gate
+        broker, gate = self.broker, self.gate
         log.info(
             event,
-            frames=counts.frames,
-            bytes=counts.bytes,
-            datasets=dict(counts.datasets),
-            connections=counts.opened - counts.closed,
-            opened=counts.opened,
-            failed_connects=counts.failed_connects,
+            exchanges={name: _said(counts) for name, counts in self.counts.items()},
             delivered=broker.delivered,
             undelivered=broker.in_flight,
             failures=broker.failures,
-            buffered_bytes=broker.in_flight_bytes,
+            buffered_bytes=broker.buffered_bytes,
+            buffer_fill=round(broker.fill, 3),
+            slowest_delivery_ms=round(broker.slowest_s * 1000, 1),
             paused=gate.held,
             times_paused=gate.times_held,
         )
+        broker.slowest_s = 0.0
 
     def _topics(self) -> list[str]:
         names = self._setup.exchanges
@@ -187,3 +193,27 @@ class Worker:
 
     def _backoff(self) -> Backoff:
         return Backoff(self._setup.producer.reconnect_min_s, self._setup.producer.reconnect_max_s)
+
+
+def _said(counts: ExchangeCounts) -> dict[str, Any]:
+    """What the heartbeat says of one exchange; what never happened is left out."""
+    said = {
+        "frames": counts.frames,
+        "bytes": counts.bytes,
+        "datasets": {dataset: tally.frames for dataset, tally in counts.datasets.items()},
+        "connections": counts.connections,
+        "planned": counts.planned,
+        "breaker": counts.breaker,
+    }
+    happened = {
+        "failed_connects": counts.failed_connects,
+        "reconnects": counts.reconnects,
+        "acks_missing": counts.acks_missing,
+        "refused": counts.refused,
+        "silences": dict(counts.silences),
+        "silent_codes": sum(counts.silent_codes.values()),
+        "market_list_failures": counts.market_list_failures,
+        "bad_orders": counts.bad_orders,
+        "restarts": counts.restarts,
+    }
+    return said | {name: what for name, what in happened.items() if what}

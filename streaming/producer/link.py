@@ -1,82 +1,172 @@
 """One socket, from its opening to its end: every frame counted, numbered and handed on.
 
-Lives here: the WebSocket listener. Doesn't: opening the next one (``session``), what frames mean
-(``records``).
+Lives here: the WebSocket listener. Doesn't: opening the next one (``session``), judging whether this one is well
+(``watch``), what frames mean (``tidemark.exchanges``).
+
+``on_ws_frame`` and ``_message`` are the hot path: everything that is the same for all frames of a stream (topic, key,
+counters) is looked up once and kept in its :class:`Stream`, and headers are written into one dictionary over and over.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
-from streaming.producer.records import Framing, Record, connection_record
-from tidemark.exchanges.base import Connection
+from streaming.producer import records
+from streaming.producer.counts import End, ExchangeCounts, Tally
+from streaming.producer.records import LARGEST_FRAME, SYSTEM, Headers, Record
+from tidemark import naming
+from tidemark.exchanges.base import Connection, Exchange, Word
 from tidemark.exchanges.connection import ConnectionRecord
 
 log = structlog.get_logger()
 
 #: A message that is larger, in one frame or in fragments, ends the connection.
 LARGEST_MESSAGE: Final = 32 * 1024 * 1024
+#: Messages that one connection sends, at most so many a second: the strictest exchange allows five.
+MESSAGES_PER_SECOND: Final = 4.0
+_BINARY: Final = WSMsgType.BINARY
+_TEXT: Final = WSMsgType.TEXT
+_CONTINUATION: Final = WSMsgType.CONTINUATION
+_CLOSE: Final = WSMsgType.CLOSE
+_SHOWN: Final = 300
+
+Send = Callable[[str, bytes | None, bytes, int, Headers], None]
+_now_ns = time.time_ns
 
 
-@dataclass
-class Counts:
-    """What a worker has received since its start."""
+class FrameListener(Protocol):
+    """Something that follows the data of a connection (a local book, say) beside its way to Kafka.
 
-    frames: int = 0
-    bytes: int = 0
-    opened: int = 0
-    closed: int = 0
-    failed_connects: int = 0
-    datasets: Counter[str] = field(default_factory=Counter)
+    It is called in the event loop, for frames in their order, after the frame has been handed on.
+    """
+
+    @property
+    def datasets(self) -> Sequence[str]:
+        """Frames of which datasets it wants."""
+
+    def opened(self, connection: str) -> None:
+        """The connection stands and has been asked for its data."""
+
+    def feed(self, dataset: str, code: str, frame: bytes, received_ns: int) -> None:
+        """A frame; ``received_ns`` is when it came, Unix time."""
+
+    def closed(self, connection: str) -> None:
+        """The connection is no more."""
 
 
 @dataclass(frozen=True)
 class Desk:
-    """What every connection of a worker shares: where records go, what is counted, and whose it is."""
+    """What every connection of a worker shares: whose it is, and where records go."""
 
     worker: str
-    send: Callable[[Record], None]
-    counts: Counts
+    send: Send
+
+
+@dataclass(slots=True)
+class Stream:
+    """What a connection brings of one dataset and market."""
+
+    dataset: str
+    code: str
+    topic: str
+    key: bytes | None
+    tally: Tally
+    frames: int = 0
+    #: Called with each frame and the time of its receipt, once it has been handed on.
+    after: Callable[[bytes, int], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A wish that another connection takes this one's place."""
+
+    end: End
+    reason: str
+
+
+@dataclass
+class Heard:
+    """What the exchange said on a connection beside data."""
+
+    acknowledged: int = 0
+    refusals: list[str] = field(default_factory=list)
 
 
 class Link(WSListener):
     """The listener of one connection; ``closed`` resolves when its end and all before it has been handed on.
 
-    A pause stops the reading, but megabytes may have been read ahead by then: their frames, numbered as they
-    came, are held back here until the pause is over.
+    A pause stops the reading, but megabytes may have been read ahead by then: their frames, numbered as they came, are
+    held back here until the pause is over. ``turn`` resolves when the connection should be replaced by another.
     """
 
-    def __init__(self, framing: Framing, plan: Connection, subscription: list[bytes], desk: Desk) -> None:
-        self._framing = framing
-        self._plan = plan
-        self._subscription = subscription
-        self._desk = desk
+    def __init__(
+        self,
+        exchange: Exchange,
+        name: str,
+        plan: Connection,
+        subscription: Sequence[bytes],
+        desk: Desk,
+        counts: ExchangeCounts,
+        listeners: Sequence[FrameListener] = (),
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.name = name
+        self.plan = plan
+        self.listeners = listeners
+        self._exchange = exchange
+        self._classify = exchange.classify
+        self._subscription = deque(subscription)
+        self._worker = desk.worker
+        self._send = desk.send
+        self._counts = counts
+        self._headers = records.frame_headers(name)
         self._transport: WSTransport | None = None
         self._fragments: bytearray | None = None
+        self._plain = True
         self._held: deque[Record] = deque()
         self._closing: Record | None = None
-        self._reason = ""
-        self._paused = False
+        self._end: tuple[End, str] | None = None
+        self._controls = 0
+        self.paused = False
         self.frames = 0
-        self.heard_at = time.monotonic()
-        self.opened_at: datetime | None = None
         self.last_frame_ns = 0
-        self.codes_seen: set[str] = set()
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.opened_at: datetime | None = None
+        self.streams: dict[tuple[str, str], Stream] = {}
+        self.heard = Heard()
+        self.turn: asyncio.Future[Turn] = loop.create_future()
+        self.closed: asyncio.Future[None] = loop.create_future()
 
     @property
-    def name(self) -> str:
-        """The connection's name."""
-        return self._framing.connection
+    def signs_of_life(self) -> int:
+        """Grows with everything that comes, data or not."""
+        return self.frames + self._controls
+
+    @property
+    def asked(self) -> bool:
+        """Whether the whole subscription has been sent."""
+        return self.opened_at is not None and not self._subscription
+
+    @property
+    def ended_for(self) -> End | None:
+        """Why it ended, once it has or is about to."""
+        return self._end[0] if self._end else None
+
+    def brought(self) -> set[str]:
+        """The datasets of which something has come."""
+        return {stream.dataset for stream in self.streams.values()} - {SYSTEM}
+
+    def silent_codes(self) -> list[str]:
+        """The codes asked for of which nothing has come."""
+        return sorted(set(self.plan.codes) - {stream.code for stream in self.streams.values()})
 
     # --- what the socket says ---
 
@@ -84,75 +174,95 @@ class Link(WSListener):
         """The socket is open: say so, and ask for data."""
         self._transport = transport
         self.opened_at = datetime.now(UTC)
-        self.heard_at = time.monotonic()
-        self._desk.counts.opened += 1
-        self._desk.send(connection_record(self._connection()))
-        log.info("connected", connection=self.name, codes=len(self._plan.codes), datasets=self._plan.datasets)
-        for message in self._subscription:
-            transport.send(WSMsgType.TEXT, message)
-        if self._paused:
+        self._counts.opened += 1
+        self._send(*records.connection_record(self._connection()))
+        log.info("connected", connection=self.name, codes=len(self.plan.codes), datasets=self.plan.datasets)
+        if self._subscription:
+            transport.send(_TEXT, self._subscription.popleft())
+        for listener in self.listeners:
+            listener.opened(self.name)
+        if self.paused:
             self.pause()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A frame has come, or a part of one."""
-        received_ns = time.time_ns()
-        self.heard_at = time.monotonic()
+        received_ns = _now_ns()
         kind = frame.msg_type
-        if self._reason:
+        if self._plain and frame.fin and (kind is _BINARY or kind is _TEXT):
+            self._message(frame.get_payload_as_bytes(), received_ns)
             return
-        if kind in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
-            self._data(frame.get_payload_as_bytes(), frame.fin, received_ns)
-        elif kind == WSMsgType.CLOSE:
-            self._closed_by_server(transport, frame)
+        self._controls += 1
+        if self._end is not None:
+            return
+        if kind in (_TEXT, _BINARY, _CONTINUATION):
+            self._fragment(frame.get_payload_as_bytes(), frame.fin, received_ns)
+        elif kind == _CLOSE:
+            self._closed_by_exchange(transport, frame)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The socket is no more: say so, with the number of frames it brought."""
-        reason = self._reason or _reason_of(transport)
+        end, reason = self._end or (End.LOST, _reason_of(transport))
+        self._end = (end, reason)
+        self._plain = False
+        if self.heard.refusals:
+            reason = f"{reason}; refused: {'; '.join(self.heard.refusals)}"[: 4 * _SHOWN]
         closed_at = datetime.now(UTC)
         last = datetime.fromtimestamp(self.last_frame_ns / 1e9, UTC) if self.last_frame_ns else None
-        self._closing = connection_record(
+        self._closing = records.connection_record(
             self._connection(closed_at=closed_at, last_frame_at=last, frames=self.frames, reason=reason)
         )
-        self._desk.counts.closed += 1
+        self._counts.closed += 1
+        self._counts.ends[end] += 1
         log.info("disconnected", connection=self.name, frames=self.frames, reason=reason)
+        for listener in self.listeners:
+            listener.closed(self.name)
         self._hand_on()
 
     # --- what the worker wants ---
 
     def pause(self) -> None:
         """Leave the socket unread."""
-        self._paused = True
+        self.paused = True
         if self._transport is not None and not self._transport.is_disconnected:
             self._transport.underlying_transport.pause_reading()
 
     def resume(self) -> None:
         """Read the socket again."""
-        self._paused = False
-        self.heard_at = time.monotonic()
+        self.paused = False
         self._hand_on()
-        if not self._paused and self._transport is not None and not self._transport.is_disconnected:
+        if not self.paused and self._transport is not None and not self._transport.is_disconnected:
             self._transport.underlying_transport.resume_reading()
 
     def flush(self) -> None:
         """Hand on what is held back, paused or not, because nobody will wait any longer."""
         self._hand_on(in_any_case=True)
 
-    def keep_alive(self, message: bytes | None, patience_s: float) -> None:
-        """Show life, and end a connection over which nothing came for ``patience_s`` (unread ones aside)."""
+    async def ask_on(self) -> None:
+        """Send the rest of the subscription, no faster than exchanges allow."""
+        while self._subscription:
+            await asyncio.sleep(1 / MESSAGES_PER_SECOND)
+            if self._transport is None or self._transport.is_disconnected or self._end is not None:
+                return
+            self._transport.send(_TEXT, self._subscription.popleft())
+
+    def keep_alive(self, message: bytes | None) -> None:
+        """Show life."""
         if self._transport is None or self._transport.is_disconnected:
             return
-        silent_s = time.monotonic() - self.heard_at
-        if silent_s > patience_s and not self._paused:
-            self.end(f"nothing came for {silent_s:.0f} s")
-            self.abort()
-        elif message is None:
+        if message is None:
             self._transport.send_ping()
         else:
-            self._transport.send(WSMsgType.TEXT, message)
+            self._transport.send(_TEXT, message)
 
-    def end(self, reason: str) -> None:
+    def ask_turn(self, end: End, reason: str) -> None:
+        """Wish for another connection in this one's place; the first wish stands."""
+        if not self.turn.done():
+            self.turn.set_result(Turn(end, reason))
+
+    def end(self, end: End, reason: str) -> None:
         """Take no more frames and say goodbye."""
-        self._reason = self._reason or reason
+        self._end = self._end or (end, reason)
+        self._plain = False
         if self._transport is not None and not self._transport.is_disconnected:
             self._transport.send_close(WSCloseCode.OK)
             self._transport.disconnect()
@@ -162,58 +272,111 @@ class Link(WSListener):
         if self._transport is not None:
             self._transport.disconnect(graceful=False)
 
-    def silent_codes(self) -> list[str]:
-        """The codes asked for of which nothing has come."""
-        return sorted(set(self._plan.codes) - self.codes_seen)
-
     # --- inside ---
 
-    def _data(self, payload: bytes, final: bool, received_ns: int) -> None:
-        if final and self._fragments is None:
-            self._message(payload, received_ns)
+    def _message(self, frame: bytes, received_ns: int) -> None:
+        self.frames = number = self.frames + 1
+        self.last_frame_ns = received_ns
+        label = self._classify(frame)
+        stream = self.streams.get(label) or self._new_stream(label)
+        stream.frames += 1
+        tally = stream.tally
+        tally.frames += 1
+        tally.bytes += len(frame)
+        headers = self._headers
+        records.number(headers, number, received_ns)
+        if self.paused or len(frame) > LARGEST_FRAME:
+            self._keep(stream, frame, received_ns)
+        else:
+            self._send(stream.topic, stream.key, frame, received_ns // 1_000_000, headers)
+        if stream.after is not None:
+            stream.after(frame, received_ns)
+
+    def _new_stream(self, label: tuple[str, str]) -> Stream:
+        dataset, code = label
+        key = code.encode() or None
+        if dataset == SYSTEM:
+            key = self._headers["connection"]
+        topic = naming.raw_topic(self._exchange.name, dataset)
+        stream = Stream(dataset, code, topic, key, self._counts.datasets[dataset])
+        stream.after = self._reply if dataset == SYSTEM else self._feeder(dataset, code)
+        self.streams[label] = stream
+        return stream
+
+    def _feeder(self, dataset: str, code: str) -> Callable[[bytes, int], None] | None:
+        wanted = [listener for listener in self.listeners if dataset in listener.datasets]
+        if not wanted:
+            return None
+
+        def feed(frame: bytes, received_ns: int) -> None:
+            for listener in wanted:
+                try:
+                    listener.feed(dataset, code, frame, received_ns)
+                except Exception:  # the frame itself is safe, and the next ones must be
+                    self._counts.restarts += 1
+                    log.exception("a listener failed", connection=self.name, dataset=dataset, code=code)
+
+        return feed
+
+    def _reply(self, frame: bytes, received_ns: int) -> None:
+        """Hear what the exchange says beside data."""
+        reply = self._exchange.reply(frame)
+        if reply is None or reply.word is Word.ALIVE:
             return
+        about = f"{reply.about}: {reply.message}".strip(": ")[:_SHOWN]
+        if reply.word is Word.ACKNOWLEDGED:
+            self.heard.acknowledged += 1
+        elif reply.word is Word.REFUSED:
+            self.heard.refusals.append(about)
+            self._counts.refused += 1
+            log.error("the exchange refuses a subscription", connection=self.name, said=about)
+        elif reply.word is Word.LEAVING:
+            log.warning("the exchange is about to close a connection", connection=self.name, said=about)
+            self.ask_turn(End.LEAVING, f"the exchange was about to close it: {about}")
+
+    def _fragment(self, payload: bytes, final: bool, received_ns: int) -> None:
         self._fragments = bytearray() if self._fragments is None else self._fragments
         self._fragments += payload
+        self._plain = False
         if len(self._fragments) > LARGEST_MESSAGE:
-            self.end(f"a message of more than {LARGEST_MESSAGE} bytes")
+            self.end(End.TOO_LARGE, f"a message of more than {LARGEST_MESSAGE} bytes")
         elif final:
             whole, self._fragments = bytes(self._fragments), None
+            self._plain = True
             self._message(whole, received_ns)
 
-    def _message(self, payload: bytes, received_ns: int) -> None:
-        self.frames += 1
-        self.last_frame_ns = received_ns
-        record, dataset, code = self._framing.record(payload, self.frames, received_ns)
-        counts = self._desk.counts
-        counts.frames += 1
-        counts.bytes += len(payload)
-        counts.datasets[dataset] += 1
-        self.codes_seen.add(code)
+    def _keep(self, stream: Stream, frame: bytes, received_ns: int) -> None:
+        """What the hot path leaves out: frames during a pause, and frames that don't fit into a record."""
+        if len(frame) > LARGEST_FRAME:
+            record = records.oversized(self._exchange.name, frame, stream.dataset, self._headers, received_ns)
+        else:
+            headers = self._headers.copy()
+            record = Record(stream.topic, stream.key, frame, received_ns // 1_000_000, headers)
         self._held.append(record)
         self._hand_on()
 
     def _hand_on(self, in_any_case: bool = False) -> None:
-        while self._held and (in_any_case or not self._paused):
-            self._desk.send(self._held.popleft())  # which may well begin a pause
+        while self._held and (in_any_case or not self.paused):
+            self._send(*self._held.popleft())  # which may well begin a pause
         if self._closing is not None and not self._held:
             closing, self._closing = self._closing, None
-            self._desk.send(closing)
+            self._send(*closing)
             self.closed.set_result(None)
 
-    def _closed_by_server(self, transport: WSTransport, frame: WSFrame) -> None:
+    def _closed_by_exchange(self, transport: WSTransport, frame: WSFrame) -> None:
         said = frame.get_close_message() or b""
-        self._reason = (
-            f"closed by the server: {_number(frame.get_close_code())} {said.decode(errors='replace')}".strip()
-        )
+        reason = f"closed by the server: {_number(frame.get_close_code())} {said.decode(errors='replace')}".strip()
+        self._end = (End.CLOSED, reason)
+        self._plain = False
         transport.send_close(WSCloseCode.OK)
         transport.disconnect()
 
     def _connection(self, **closing: Any) -> ConnectionRecord:
-        asked = {"path": self._plan.path, "datasets": self._plan.datasets, "codes": self._plan.codes}
+        asked = {"path": self.plan.path, "datasets": self.plan.datasets, "codes": self.plan.codes}
         return ConnectionRecord(
-            exchange=self._framing.exchange.name,
+            exchange=self._exchange.name,
             connection=self.name,
-            worker=self._desk.worker,
+            worker=self._worker,
             opened_at=self.opened_at or datetime.now(UTC),
             subscription=None if closing else asked,
             **closing,

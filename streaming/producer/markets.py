@@ -1,43 +1,50 @@
-"""What to ask for when nobody said: every market that the exchange lists.
+"""What to ask for when nobody said: every market that the exchange lists, watched as the list changes.
 
-Lives here: the market list over REST, asked for until it comes. Doesn't: how it is read
-(``tidemark.exchanges``).
+Lives here: the market list over REST, and when a market counts as gone. Doesn't: how an answer is read
+(``tidemark.exchanges``), what follows from a change (``feed``).
 """
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Sequence
 
-import structlog
-
-from streaming.producer.session import Backoff, wait_for
 from tidemark.exchanges.base import Exchange, Query, Unparsable
 from tidemark.settings import ExchangeSettings
-from tidemark.transport import Patience, Transport, UnavailableError
-
-log = structlog.get_logger()
+from tidemark.transport import Patience, Transport
 
 
-async def codes(
-    exchange: Exchange, settings: ExchangeSettings, backoff: Backoff, stop: asyncio.Event
-) -> tuple[str, ...]:
-    """The configured codes, or all that are listed; empty when ``stop`` came first.
+class MarketList:
+    """The codes of an exchange. A new one counts at once, a missing one when it is missing twice in a row.
+
+    So half an answer doesn't take markets away.
+    """
+
+    def __init__(self) -> None:
+        self._known: tuple[str, ...] = ()
+        self._missing: set[str] = set()
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The codes that count now; empty before the first list."""
+        return self._known
+
+    def update(self, listed: Sequence[str]) -> None:
+        """Take the list as the exchange has just given it."""
+        there = set(listed)
+        missing = {code for code in self._known if code not in there}
+        kept = [code for code in self._known if code not in missing & self._missing]
+        self._missing = missing - self._missing
+        known = set(kept)
+        self._known = (*kept, *(code for code in dict.fromkeys(listed) if code not in known))
+
+
+def listed(exchange: Exchange, settings: ExchangeSettings) -> tuple[str, ...]:
+    """All codes that are listed now. Blocks.
 
     Raises:
-        RefusedError, BannedError: the exchange says no for good.
+        TransportError: the exchange did not answer, or says no.
+        Unparsable: the answer is no list of markets.
     """
-    if settings.codes:
-        return settings.codes
-    while not stop.is_set():
-        try:
-            return await asyncio.to_thread(_listed, exchange, settings)
-        except (UnavailableError, Unparsable) as error:
-            log.warning("no market list yet", exchange=exchange.name, error=str(error))
-        await wait_for(stop, backoff.next())
-    return ()
-
-
-def _listed(exchange: Exchange, settings: ExchangeSettings) -> tuple[str, ...]:
     found: list[str] = []
     patience = Patience(attempts=1, connect_timeout_s=3.0, read_timeout_s=10.0)
     with Transport(settings.rest_url, exchange.rest.limits, exchange.rest.remaining, patience) as transport:

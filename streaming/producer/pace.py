@@ -41,6 +41,11 @@ class Pace:
         self._lag: defaultdict[Partition, int] = defaultdict(int)
         self._sizes: defaultdict[Partition, deque[tuple[int, int]]] = defaultdict(deque)
 
+    @staticmethod
+    def size(key: bytes | None, value: bytes) -> int:
+        """Bytes of a record as the broker holds it, about."""
+        return len(value) + len(key or b"") + 256
+
     @property
     def lag_bytes(self) -> int:
         """Bytes of the partition that is furthest behind, those on their way counted in full."""

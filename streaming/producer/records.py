@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from tidemark import naming
 from tidemark.exchanges import connection
-from tidemark.exchanges.base import Exchange
 from tidemark.exchanges.connection import ConnectionRecord
 
 SYSTEM: Final = "system"
@@ -22,64 +20,53 @@ LARGEST_FRAME: Final = 900 * 1024
 #: How much is kept of a frame that is too large.
 KEPT_OF_OVERSIZED: Final = 64 * 1024
 
-Headers = list[tuple[str, str | bytes | None]]
+Headers = dict[str, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One Kafka record, ready to send; ``timestamp_ms`` is when its content reached us."""
+class Record(NamedTuple):
+    """One Kafka record, ready to send; ``timestamp_ms`` is when its content reached us. No key: any partition."""
 
     topic: str
-    key: bytes
+    key: bytes | None
     value: bytes
     timestamp_ms: int
     headers: Headers
 
-    @property
-    def size(self) -> int:
-        """Bytes of it as memory and broker hold it, about."""
-        return len(self.value) + len(self.key) + 256
+
+def frame_headers(connection_name: str) -> Headers:
+    """The headers of every frame of a connection; :func:`number` fills in what differs from frame to frame."""
+    return {"received_ns": b"", "connection": connection_name.encode(), "frame": b""}
 
 
-@dataclass(frozen=True, slots=True)
-class Framing:
-    """Turns the frames of one connection into records."""
+def number(headers: Headers, frame: int, received_ns: int) -> None:
+    """Write which frame it is (from 1) and when it came into the headers of its connection."""
+    headers["received_ns"] = b"%d" % received_ns
+    headers["frame"] = b"%d" % frame
 
-    exchange: Exchange
-    connection: str
 
-    def record(self, frame: bytes, number: int, received_ns: int) -> tuple[Record, str, str]:
-        """The record of frame ``number`` (from 1), and the dataset and market code it was recognised as.
-
-        What is no market data goes to the topic of the system, and so does the beginning of a frame that is
-        too large.
-        """
-        dataset, code = self.exchange.classify(frame)
-        headers: Headers = [
-            ("received_ns", str(received_ns).encode()),
-            ("connection", self.connection.encode()),
-            ("frame", str(number).encode()),
-        ]
-        topic, key = dataset, code
-        if len(frame) > LARGEST_FRAME:
-            headers += _oversized(frame, dataset)
-            frame, topic = frame[:KEPT_OF_OVERSIZED], SYSTEM
-        if topic == SYSTEM:
-            key = self.connection
-        name = naming.raw_topic(self.exchange.name, topic)
-        return Record(name, key.encode(), frame, received_ns // 1_000_000, headers), dataset, code
+def oversized(exchange: str, frame: bytes, dataset: str, headers: Headers, received_ns: int) -> Record:
+    """The record of a frame too large for one: its beginning, in the topic of the system."""
+    more: Headers = {
+        "kind": connection.OVERSIZED.encode(),
+        "length": str(len(frame)).encode(),
+        "sha256": hashlib.sha256(frame).hexdigest().encode(),
+        "dataset": dataset.encode(),
+    }
+    topic = naming.raw_topic(exchange, SYSTEM)
+    return Record(topic, headers["connection"], frame[:KEPT_OF_OVERSIZED], received_ns // 1_000_000, headers | more)
 
 
 def connection_record(record: ConnectionRecord) -> Record:
     """The record that says a connection was opened or closed. It carries no frame number."""
     at = record.closed_at or record.opened_at
-    headers: Headers = [
-        ("received_ns", str(unix_ns(at)).encode()),
-        ("connection", record.connection.encode()),
-        ("kind", record.kind.encode()),
-    ]
+    name = record.connection.encode()
+    headers: Headers = {
+        "received_ns": str(unix_ns(at)).encode(),
+        "connection": name,
+        "kind": record.kind.encode(),
+    }
     topic = naming.raw_topic(record.exchange, SYSTEM)
-    return Record(topic, record.connection.encode(), record.encode(), unix_ns(at) // 1_000_000, headers)
+    return Record(topic, name, record.encode(), unix_ns(at) // 1_000_000, headers)
 
 
 def unix_ns(at: datetime) -> int:
@@ -99,12 +86,3 @@ class ConnectionNames:
         """A new name."""
         self._count += 1
         return f"{self._prefix}-{self._count}"
-
-
-def _oversized(frame: bytes, dataset: str) -> Headers:
-    return [
-        ("kind", connection.OVERSIZED.encode()),
-        ("length", str(len(frame)).encode()),
-        ("sha256", hashlib.sha256(frame).hexdigest().encode()),
-        ("dataset", dataset.encode()),
-    ]

@@ -175,7 +175,11 @@ def test_connections_that_end_are_made_anew_and_on_record(
     ordered = sorted(rows.values(), key=lambda row: str(row["open"]["event_at"]))
     assert [row["close"]["frames"] for row in ordered] == [2, 2, 3]
     reasons = [str(row["close"]["reason"]) for row in ordered]
-    assert reasons == ["closed by the server: 1000 goodbye", "connection lost", "the producer stops"]
+    assert reasons == [
+        "closed by the server: 1000 goodbye; refused: 'WRONG_FORMAT': no",
+        "connection lost",
+        "the producer stops",
+    ]
     for earlier, later in pairwise(ordered):
         assert str(earlier["close"]["event_at"]) <= str(later["open"]["event_at"])
     assert {name: len(frames) for name, frames in by_connection(records).items()} == {

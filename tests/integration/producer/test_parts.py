@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from streaming.producer import records
 from streaming.producer.gate import Gate
 from streaming.producer.pace import Pace
-from streaming.producer.records import ConnectionNames, Framing, unix_ns
-from streaming.producer.session import Backoff
-from tidemark.exchanges import registry
+from streaming.producer.records import ConnectionNames, unix_ns
+from streaming.producer.waiting import Backoff
 
 KIB = 1024
 
@@ -99,24 +99,19 @@ def test_connections_have_names_of_their_own() -> None:
 
 
 def test_a_record_says_when_over_which_connection_and_its_number() -> None:
-    framing = Framing(registry.get("upbit"), "c-1")
-    frame = b'{"type":"trade","code":"KRW-BTC","x":"' + b"x" * (900 * KIB - 40) + b'"}'
-    assert len(frame) == 900 * KIB
-    record, dataset, code = framing.record(frame, 7, 1_789_874_437_622_999_999)
-    assert (record.topic, record.key, record.value) == ("raw.upbit.trade.v1", b"KRW-BTC", frame)
-    assert (record.timestamp_ms, dataset, code) == (1_789_874_437_622, "trade", "KRW-BTC")
-    assert dict(record.headers) == {
-        "received_ns": b"1789874437622999999",
-        "connection": b"c-1",
-        "frame": b"7",
-    }
-    larger, dataset, _ = framing.record(frame + b" ", 8, 1)
+    headers = records.frame_headers("c-1")
+    records.number(headers, 7, 1_789_874_437_622_999_999)
+    assert headers == {"received_ns": b"1789874437622999999", "connection": b"c-1", "frame": b"7"}
+    frame = b'{"type":"trade","code":"KRW-BTC","x":"' + b"x" * (900 * KIB) + b'"}'
+    larger = records.oversized("upbit", frame, "trade", headers, 1_789_874_437_622_999_999)
     assert (larger.topic, larger.key, larger.value) == ("raw.upbit.system.v1", b"c-1", frame[: 64 * KIB])
-    assert (dict(larger.headers)["kind"], dict(larger.headers)["dataset"], dataset) == (
+    assert larger.timestamp_ms == 1_789_874_437_622
+    assert (larger.headers["kind"], larger.headers["dataset"], larger.headers["frame"]) == (
         b"oversized",
         b"trade",
-        "trade",
+        b"7",
     )
+    assert int(larger.headers["length"]) == len(frame)
 
 
 def test_times_in_nanoseconds_are_exact() -> None:
