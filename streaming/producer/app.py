@@ -9,6 +9,7 @@ cannot be used at all. An exchange that fails ends nothing: it is tried again, a
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,19 +17,22 @@ from typing import Any, Final
 import structlog
 from confluent_kafka import KafkaException
 
+from streaming.producer.books import DEPTH, BookCounts, BookKeeper
 from streaming.producer.breaker import Breaker
 from streaming.producer.broker import Broker
 from streaming.producer.counts import Counts, ExchangeCounts
 from streaming.producer.feed import Feed
 from streaming.producer.gate import Gate
-from streaming.producer.link import Desk
+from streaming.producer.link import Desk, FrameListener
 from streaming.producer.pace import CommitWatch, Pace
 from streaming.producer.records import ConnectionNames
 from streaming.producer.session import Line
+from streaming.producer.snapshots import Snapshots
 from streaming.producer.subscriptions import SubscriptionWatch
 from streaming.producer.waiting import Backoff, Turnstile, first_of, wait_for
 from tidemark import naming
 from tidemark.exchanges import registry
+from tidemark.exchanges.base import Exchange
 from tidemark.settings import ExchangeSettings, KafkaSettings, ProducerSettings
 
 log = structlog.get_logger()
@@ -69,6 +73,7 @@ class Worker:
         self._watch: CommitWatch | None = None
         self.gate = Gate()
         self.counts = Counts()
+        self.book_counts: defaultdict[str, BookCounts] = defaultdict(BookCounts)
         self._pace = Pace(self.gate, producer.max_lag_bytes) if setup.kafka.memory else None
         self.broker = Broker(
             setup.kafka, producer.worker, self.gate, producer.max_buffer_bytes, producer.linger_ms, self._pace
@@ -119,7 +124,7 @@ class Worker:
                 await wait_for(self._stop, backoff.next())
         return self._watch
 
-    def _feeds(self) -> dict[str, tuple[Any, Feed]]:
+    def _feeds(self) -> dict[str, tuple[Exchange, Feed]]:
         """A feed for each exchange, with nothing shared but the way to the broker."""
         producer = self._setup.producer
         names = ConnectionNames(producer.worker)
@@ -129,9 +134,23 @@ class Worker:
             exchange, counts = registry.get(name), self.counts[name]
             turnstile = Turnstile(exchange.connects_per_second)
             breaker = Breaker(name, counts, producer.breaker_failures, producer.breaker_open_s)
-            line = Line(exchange, producer, desk, self.gate, names, turnstile, breaker, counts)
+            listeners = self._listeners(exchange, settings)
+            line = Line(exchange, producer, desk, self.gate, names, turnstile, breaker, counts, listeners)
             feeds[name] = exchange, Feed(line, settings)
         return feeds
+
+    def _listeners(self, exchange: Exchange, settings: ExchangeSettings) -> dict[str, FrameListener]:
+        """What follows an exchange's data beside its way to the broker: books, where it sends changes of them."""
+        if DEPTH not in exchange.datasets:
+            return {}
+        keeper = BookKeeper(
+            exchange,
+            self._setup.producer.worker,
+            lambda record: self.broker.send(*record),
+            Snapshots(exchange, settings),
+            self.book_counts[exchange.name],
+        )
+        return {DEPTH: keeper}
 
     async def _live(self, beside: list[asyncio.Task[None]]) -> None:
         """All exchanges until the end; when this returns, every connection has its close record."""

@@ -19,9 +19,9 @@ from typing import Final
 
 import structlog
 
-from streaming.producer.records import SYSTEM, Record
-from streaming.producer.session import Backoff
+from streaming.producer.records import SYSTEM, Headers, Record
 from streaming.producer.snapshots import Snapshot, Snapshots
+from streaming.producer.waiting import Backoff
 from tidemark import naming
 from tidemark.exchanges import book_records, connection
 from tidemark.exchanges.base import Exchange, Parsed, Row, Unparsable
@@ -301,10 +301,6 @@ class BookKeeper:
 
     def _record(self, market: _Market, dataset: str, kind: str, value: bytes, received_ns: int) -> Record:
         name = (market.followed or "").encode()
-        headers: list[tuple[str, str | bytes | None]] = [
-            ("received_ns", str(received_ns).encode()),
-            ("connection", name),
-            ("kind", kind.encode()),
-        ]
+        headers: Headers = {"received_ns": b"%d" % received_ns, "connection": name, "kind": kind.encode()}
         key = name if dataset == SYSTEM else market.code.encode()
         return Record(naming.raw_topic(self._exchange.name, dataset), key, value, received_ns // 1_000_000, headers)

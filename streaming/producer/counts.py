@@ -1,7 +1,7 @@
 """Everything the producer counts, exchange by exchange.
 
 Lives here: the counters, and the words for why a connection ended. Doesn't: counting (each part does its own), showing
-them (``app``'s heartbeat; metrics and health read the same object).
+them (``app``'s heartbeat; metrics and health read the same object, also from another thread).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class End(StrEnum):
     LIFETIME = "lifetime"
     LEAVING = "the exchange leaves"
     REPLANNED = "replanned"
+    RENEWED = "renewed"
     UNFIT = "unfit to take over"
     RETIRED = "retired"
     STOPPED = "stopped"
@@ -57,8 +58,11 @@ class ExchangeCounts:
     refused: int = 0
     #: Silent streams, by dataset: connected, and nothing came.
     silences: Counter[str] = field(default_factory=Counter)
-    #: Codes asked for of which nothing has come, by connection (now).
+    #: Streams that say nothing for longer than they may, and codes of which nothing has come, by connection (now).
+    silent_streams: dict[str, int] = field(default_factory=dict)
     silent_codes: dict[str, int] = field(default_factory=dict)
+    #: When the last frame came, up to a few seconds ago; Unix nanoseconds, 0: never.
+    newest_ns: int = 0
     #: How often the plan was changed, and what could not be done of it.
     replanned: int = 0
     market_list_failures: int = 0
@@ -72,12 +76,12 @@ class ExchangeCounts:
     @property
     def frames(self) -> int:
         """Messages of all datasets, the system's included."""
-        return sum(tally.frames for tally in self.datasets.values())
+        return sum(tally.frames for tally in list(self.datasets.values()))
 
     @property
     def bytes(self) -> int:
         """Their bytes."""
-        return sum(tally.bytes for tally in self.datasets.values())
+        return sum(tally.bytes for tally in list(self.datasets.values()))
 
     @property
     def connections(self) -> int:
@@ -87,7 +91,7 @@ class ExchangeCounts:
     @property
     def reconnects(self) -> dict[str, int]:
         """Ends of connections that were not planned, by reason."""
-        return {end.value: n for end, n in self.ends.items() if end not in PLANNED_ENDS}
+        return {end.value: n for end, n in list(self.ends.items()) if end not in PLANNED_ENDS}
 
 
 class Counts(dict[str, ExchangeCounts]):

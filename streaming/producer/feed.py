@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from streaming.producer import markets
+from streaming.producer.link import FrameListener
 from streaming.producer.markets import MarketList
 from streaming.producer.plan import Key, Place, Planner
 from streaming.producer.session import Line, Session
@@ -70,6 +71,7 @@ class Feed:
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the exchange's connections as they should be; when this returns, the end of each is on record."""
         backoff = self._backoff()
+        beside = [asyncio.create_task(self._follow_frames(one)) for one in self._line.listeners.values()]
         try:
             while not stop.is_set():
                 try:
@@ -82,6 +84,8 @@ class Feed:
                     log.error("an exchange cannot be followed", exchange=self.name, exc_info=error)
                 await wait_for(stop, backoff.next())
         finally:
+            for task in beside:
+                task.cancel()
             await self._end()
 
     async def _follow(self, stop: asyncio.Event, backoff: Backoff) -> None:
@@ -161,6 +165,16 @@ class Feed:
                 self._line.counts.restarts += 1
                 log.exception("a session failed", exchange=self.name)
                 await wait_for(stop, backoff.next())
+
+    async def _follow_frames(self, listener: FrameListener) -> None:
+        """Keep what follows the data running; an error of ours in it costs no data."""
+        while True:
+            try:
+                await listener.run()
+            except Exception:
+                self._line.counts.restarts += 1
+                log.exception("what follows the data failed", exchange=self.name)
+            await asyncio.sleep(self._line.producer.reconnect_max_s)
 
     async def _end(self) -> None:
         for running in self._running.values():

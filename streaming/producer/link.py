@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, Protocol
 
 import structlog
@@ -44,23 +45,22 @@ _now_ns = time.time_ns
 
 
 class FrameListener(Protocol):
-    """Something that follows the data of a connection (a local book, say) beside its way to Kafka.
+    """Something that follows one dataset of an exchange (its books, say) beside the way to Kafka.
 
-    It is called in the event loop, for frames in their order, after the frame has been handed on.
+    It hears all connections that bring the dataset, in the event loop, each frame after it has been handed on.
     """
 
-    @property
-    def datasets(self) -> Sequence[str]:
-        """Frames of which datasets it wants."""
+    def opened(self, name: str, codes: Sequence[str], renew: Callable[[str], None]) -> None:
+        """A connection is open; ``renew`` puts another in its place and is told why."""
 
-    def opened(self, connection: str) -> None:
-        """The connection stands and has been asked for its data."""
+    def feed(self, name: str, code: str, payload: bytes, received_ns: int) -> None:
+        """A frame has come over it; ``received_ns`` is when, Unix time."""
 
-    def feed(self, dataset: str, code: str, frame: bytes, received_ns: int) -> None:
-        """A frame; ``received_ns`` is when it came, Unix time."""
+    def closed(self, name: str) -> None:
+        """It is no more."""
 
-    def closed(self, connection: str) -> None:
-        """The connection is no more."""
+    async def run(self) -> None:
+        """What goes on beside the frames, until cancelled."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,12 @@ class Link(WSListener):
         subscription: Sequence[bytes],
         desk: Desk,
         counts: ExchangeCounts,
-        listeners: Sequence[FrameListener] = (),
+        listeners: Mapping[str, FrameListener],
     ) -> None:
         loop = asyncio.get_running_loop()
         self.name = name
         self.plan = plan
-        self.listeners = listeners
+        self._listeners = {dataset: listeners[dataset] for dataset in plan.datasets if dataset in listeners}
         self._exchange = exchange
         self._classify = exchange.classify
         self._subscription = deque(subscription)
@@ -179,8 +179,8 @@ class Link(WSListener):
         log.info("connected", connection=self.name, codes=len(self.plan.codes), datasets=self.plan.datasets)
         if self._subscription:
             transport.send(_TEXT, self._subscription.popleft())
-        for listener in self.listeners:
-            listener.opened(self.name)
+        for listener in self._listeners.values():
+            listener.opened(self.name, self.plan.codes, lambda because: self.ask_turn(End.RENEWED, because))
         if self.paused:
             self.pause()
 
@@ -214,7 +214,7 @@ class Link(WSListener):
         self._counts.closed += 1
         self._counts.ends[end] += 1
         log.info("disconnected", connection=self.name, frames=self.frames, reason=reason)
-        for listener in self.listeners:
+        for listener in self._listeners.values():
             listener.closed(self.name)
         self._hand_on()
 
@@ -299,24 +299,13 @@ class Link(WSListener):
             key = self._headers["connection"]
         topic = naming.raw_topic(self._exchange.name, dataset)
         stream = Stream(dataset, code, topic, key, self._counts.datasets[dataset])
-        stream.after = self._reply if dataset == SYSTEM else self._feeder(dataset, code)
+        stream.after = self._reply if dataset == SYSTEM else self._hearer(dataset, code)
         self.streams[label] = stream
         return stream
 
-    def _feeder(self, dataset: str, code: str) -> Callable[[bytes, int], None] | None:
-        wanted = [listener for listener in self.listeners if dataset in listener.datasets]
-        if not wanted:
-            return None
-
-        def feed(frame: bytes, received_ns: int) -> None:
-            for listener in wanted:
-                try:
-                    listener.feed(dataset, code, frame, received_ns)
-                except Exception:  # the frame itself is safe, and the next ones must be
-                    self._counts.restarts += 1
-                    log.exception("a listener failed", connection=self.name, dataset=dataset, code=code)
-
-        return feed
+    def _hearer(self, dataset: str, code: str) -> Callable[[bytes, int], None] | None:
+        listener = self._listeners.get(dataset)
+        return None if listener is None else partial(listener.feed, self.name, code)
 
     def _reply(self, frame: bytes, received_ns: int) -> None:
         """Hear what the exchange says beside data."""

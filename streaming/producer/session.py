@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -40,12 +40,10 @@ _TOO_MANY: Final = frozenset({418, 429})
 _UNFIT: Final = 3
 _STOPS: Final = "the producer stops"
 
-Listeners = Callable[[str, Sequence[str]], Sequence[FrameListener]]
-
 
 @dataclass(frozen=True)
 class Line:
-    """What all connections of one exchange share. ``listeners(exchange, codes)`` are made for each connection."""
+    """What all connections of one exchange share; ``listeners`` follow their datasets."""
 
     exchange: Exchange
     producer: ProducerSettings
@@ -55,7 +53,7 @@ class Line:
     turnstile: Turnstile
     breaker: Breaker
     counts: ExchangeCounts
-    listeners: Listeners = lambda exchange, codes: ()
+    listeners: Mapping[str, FrameListener] = field(default_factory=dict)
 
 
 class Session:
@@ -173,8 +171,7 @@ class Session:
         place = self._place
         name = line.names.next()
         subscription = line.exchange.subscribe(place.settings, place.connection, name)
-        listeners = line.listeners(line.exchange.name, place.connection.codes)
-        link = Link(line.exchange, name, place.connection, subscription, line.desk, line.counts, listeners)
+        link = Link(line.exchange, name, place.connection, subscription, line.desk, line.counts, line.listeners)
         if not await self._connect(link, place.settings.ws_url + place.connection.path, stop):
             return None
         line.gate.add(link)

@@ -99,6 +99,7 @@ class Watch:
         self._streams = self._expected(now)
         self._acks_judged = acknowledgements == 0
         self._looked_for_codes = False
+        self._silent = 0
 
     def _expected(self, now: float) -> dict[tuple[str, str], _Quiet]:
         plan, times = self._link.plan, self._exchange.quiet_s
@@ -119,6 +120,7 @@ class Watch:
         link = self._link
         if link.ended_for is not None:
             return
+        self._counts.newest_ns = max(self._counts.newest_ns, link.last_frame_ns)
         if now - self._pinged >= self._producer.ping_interval_s:
             self._pinged = now
             link.keep_alive(self._exchange.keep_alive)
@@ -170,6 +172,7 @@ class Watch:
         self._link.ask_turn(End.UNACKNOWLEDGED, said)
 
     def _silence(self, now: float) -> None:
+        self._silent = 0
         frames: Counter[str] = Counter()
         for stream in self._link.streams.values():
             frames[stream.dataset] += stream.frames
@@ -178,14 +181,15 @@ class Watch:
         for key, quiet in self._streams.items():
             found: Stream | None = self._link.streams.get(key)
             self._judge(key, quiet, found.frames if found else 0, self._exchange.quiet_s[key[0]], now)
+        self._counts.silent_streams[self._link.name] = self._silent
 
     def _judge(self, what: tuple[str, ...], quiet: _Quiet, count: int, limit_s: float, now: float) -> None:
         known = quiet.count
         silent_s = quiet.look(count, now)
-        if count != known:
-            if now - self._opened > limit_s / 2:  # a snapshot at the beginning proves nothing
-                self._patience.found(what)
-        elif silent_s > limit_s * self._patience.factor(what) and not self._link.turn.done():
+        if count != known and now - self._opened > limit_s / 2:  # a snapshot at the beginning proves nothing
+            self._patience.found(what)
+        self._silent += silent_s > limit_s
+        if silent_s > limit_s * self._patience.factor(what) and not self._link.turn.done():
             self._patience.lost(what)
             self._counts.silences[what[0]] += 1
             said = f"nothing of {' '.join(what)} for {silent_s:.0f} s"
@@ -210,3 +214,4 @@ class Watch:
     def done(self) -> None:
         """Forget what was counted as being so now."""
         self._counts.silent_codes.pop(self._link.name, None)
+        self._counts.silent_streams.pop(self._link.name, None)

@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from streaming.consumer.worker import Sink
-from streaming.producer.records import Framing, Record, connection_record
+from streaming.producer.records import Record, connection_record, frame_headers, number
 from tests.exchanges.upbit import samples
 from tidemark import naming
 from tidemark.contracts import CONTRACTS
@@ -40,17 +40,23 @@ PLACE = {"kafka_cluster", "kafka_epoch", "kafka_topic", "kafka_offset"}
 
 def produced() -> list[Record]:
     """Two connections opened, then frames of several markets and datasets, an acknowledgement and rubbish."""
-    exchange = registry.get("upbit")
     open_at = [
         ConnectionRecord(exchange="upbit", connection=f"c{n}", worker="producer-1", opened_at=T0) for n in range(2)
     ]
     records = [connection_record(record) for record in open_at]
     frames = [samples.TICKER, samples.ORDERBOOK, b'{"status":"UP"}', b"no json at all"]
-    for number in range(1, 801):
-        frame = frames[number % 4] if number % 8 < 4 else _trade(number)
-        framing = Framing(exchange, f"c{number % 2}")
-        records.append(framing.record(frame, (number + 1) // 2, START_NS + number * 1_234_567)[0])
+    for n in range(1, 801):
+        frame = frames[n % 4] if n % 8 < 4 else _trade(n)
+        records.append(_record(f"c{n % 2}", frame, (n + 1) // 2, START_NS + n * 1_234_567))
     return records
+
+
+def _record(connection: str, frame: bytes, frame_no: int, received_ns: int) -> Record:
+    dataset, code = registry.get("upbit").classify(frame)
+    headers = frame_headers(connection)
+    number(headers, frame_no, received_ns)
+    key = connection if dataset == "system" else code
+    return Record(naming.raw_topic("upbit", dataset), key.encode(), frame, received_ns // 1_000_000, headers)
 
 
 def _trade(number: int) -> bytes:
