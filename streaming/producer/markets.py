@@ -39,7 +39,7 @@ class MarketList:
 
 
 def listed(exchange: Exchange, settings: ExchangeSettings) -> tuple[str, ...]:
-    """All codes that are listed now. Blocks.
+    """All codes that are traded now. Blocks.
 
     Raises:
         TransportError: the exchange did not answer, or says no.
@@ -52,7 +52,7 @@ def listed(exchange: Exchange, settings: ExchangeSettings) -> tuple[str, ...]:
         while query is not None:
             answer = transport.get(query.request.path, query.request.params, query.request.group)
             rows = query.rows(answer.body, answer.asked_at)
-            found += [str(row["code"]) for row in rows]
+            found += [str(row["code"]) for row in rows if exchange.rest.is_traded(row)]
             query = query.following(rows)
     if not found:
         raise Unparsable("no_markets", "the list of markets is empty")
