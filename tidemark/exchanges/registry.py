@@ -5,16 +5,21 @@ Lives here: name to exchange. Doesn't: anything an exchange knows about itself.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tidemark.exchanges import book_records, connection
 from tidemark.exchanges.base import Exchange, Ignored, Parsed, Unparsable
 from tidemark.exchanges.binance import BINANCE
+from tidemark.exchanges.columnar.shape import Shape
 from tidemark.exchanges.okx import OKX
 from tidemark.exchanges.upbit import UPBIT
+from tidemark.exchanges.upbit import columns as upbit_columns
 
 _ALL: Final[tuple[Exchange, ...]] = (UPBIT, OKX, BINANCE)
 EXCHANGES: Final[dict[str, Exchange]] = {exchange.name: exchange for exchange in _ALL}
+#: How frames are read by the column, for exchanges and datasets that declare it.
+_SHAPES: Final[Mapping[str, Mapping[str, Sequence[Shape]]]] = {UPBIT.name: upbit_columns.SHAPES}
 
 
 def get(name: str) -> Exchange:
@@ -26,6 +31,11 @@ def get(name: str) -> Exchange:
     if name not in EXCHANGES:
         raise KeyError(f"no exchange {name!r}; there are: {', '.join(sorted(EXCHANGES))}")
     return EXCHANGES[name]
+
+
+def shapes(exchange: str, dataset: str) -> Sequence[Shape]:
+    """The shapes of frames that can be read by the column; none: each is parsed by itself."""
+    return _SHAPES.get(exchange, {}).get(dataset, ())
 
 
 def read(exchange: str, dataset: str, kind: str | None, value: bytes) -> Parsed | Ignored:

@@ -25,8 +25,8 @@ TYPES: Final[dict[str, tuple[str, str | None]]] = {
     **{f"candle.{theirs}": ("candle", ours) for ours, theirs in symbols.STREAM_INTERVALS.items()},
 }
 _SYSTEM: Final = "system"
-_LONG_UNIT: Final = ("ask_price", "ask_size", "bid_price", "bid_size")
-_SHORT_UNIT: Final = ("ap", "as", "bp", "bs")
+LONG_UNIT: Final = ("ask_price", "ask_size", "bid_price", "bid_size")
+SHORT_UNIT: Final = ("ap", "as", "bp", "bs")
 _HEAD: Final = re.compile(
     rb'\s*\[?\s*\{\s*"(?:type|ty)"\s*:\s*"([a-z0-9.]{1,20})"\s*,\s*"(?:code|cd)"\s*:\s*"([A-Z0-9]{1,20}-[A-Z0-9]{1,20})"'
 )
@@ -109,7 +109,7 @@ def _event(dataset: str, frame: bytes, item: int, message: dict[str, Any]) -> Ro
     if dataset == "candle":
         row["interval"] = known[1]
     elif dataset == "orderbook":
-        left += _book(row, message, "orderbook_units" if long else "obu", _LONG_UNIT if long else _SHORT_UNIT)
+        left += _book(row, message, "orderbook_units" if long else "obu", LONG_UNIT if long else SHORT_UNIT)
     if left:
         row["extra"] = messages.unknown_fields(frame, item, message, left)
     return row
