@@ -152,6 +152,9 @@ class SinkSettings(Role):
     rotate_rows: int = Field(default=200_000, ge=1)
     rotate_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     rotate_seconds: float = Field(default=60.0, gt=0)
+    #: Whether the lake keeps each frame as it came. Without them it is about half as large, and a fault of a parser
+    #: can't be mended after the topics' retention.
+    keep_frames: bool = True
     session_timeout_ms: int = Field(default=10_000, ge=6_000)
     drain_timeout_s: float = Field(default=30.0, gt=0)
     #: Where metrics and health are shown (see TIDEMARK_MONITOR__HOST); 0: nowhere.

@@ -1,42 +1,37 @@
 """What one partition has gathered since its last object: rows, dead letters, and the account of every offset.
 
 Lives here: gathering records and sealing them into the bytes of one object. Doesn't: when to seal and where to
-write (``writer``).
+write (``writer``), decoding (``columns``).
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Final
 
 import pyarrow as pa
 
-from streaming.consumer.decode import Dead, Decoder
-from streaming.consumer.records import Record
-from tidemark.contracts import CONTRACTS
-from tidemark.exchanges.base import Ignored, Row
+from streaming.consumer import quality, records
+from streaming.consumer.columns import Columns, DeadLetter
+from streaming.consumer.frame_sums import FrameSums
+from streaming.consumer.records import Batch, Record
 from tidemark.lake import parquet
 from tidemark.lake.chain import Chain
-from tidemark.lake.parquet import Footer, FrameSum
+from tidemark.lake.parquet import Footer
 
-#: Rows kept as Python objects; beyond that they become Arrow, a tenth of the size.
-_PACK_ROWS = 2_000
-BAD_VALUE = "bad_value"
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A record and why it is dead."""
-
-    record: Record
-    dead: Dead
+#: Records that are decoded at once: enough for the column, few enough for the processor's cache.
+_PACK_RECORDS: Final = 2_000
+_PACK_BYTES: Final = 4 * 1024 * 1024
 
 
 class Buffer:
-    """The offsets from ``start`` on; each record must be the next one. ``now`` is a monotonic clock, seconds."""
+    """The offsets from ``start`` on; each record must be the next one. ``now`` is a monotonic clock, seconds.
 
-    def __init__(self, chain: Chain, decoder: Decoder, start: int, now: Callable[[], float]) -> None:
+    ``rows`` and ``dead`` lag behind by what has not been decoded yet; sealing catches up.
+    """
+
+    def __init__(self, chain: Chain, columns: Columns, start: int, now: Callable[[], float]) -> None:
         self.start = start
         self.next = start
         self.rows = 0
@@ -47,14 +42,12 @@ class Buffer:
         self.dead: list[DeadLetter] = []
         self.dead_sent = False
         self._chain = chain
-        self._decoder = decoder
+        self._columns = columns
         self._now = now
-        self._contract = CONTRACTS[decoder.dataset]
-        self._pending: list[tuple[Record, list[Row]]] = []
-        self._pending_rows = 0
+        self._pending: Batch | None = None
         self._batches: list[pa.RecordBatch] = []
         self._ignored = 0
-        self._frames: dict[tuple[str, int], list[int]] = {}
+        self._frames = FrameSums()
         self._received: list[int] = []
         self._last: Record | None = None
 
@@ -63,22 +56,23 @@ class Buffer:
 
     def add(self, record: Record) -> None:
         """Take in the next record."""
-        if record.offset != self.next:
-            raise ValueError(f"{self._chain}: offset {record.offset} is not the next one, {self.next} is")
+        self.extend(records.of_records([record]))
+
+    def extend(self, batch: Batch) -> None:
+        """Take in the next records. The buffer owns the batch from then on."""
+        if batch.start != self.next:
+            raise ValueError(f"{self._chain}: offset {batch.start} is not the next one, {self.next} is")
         if self.since is None:
             self.since = self._now()
-            self.oldest_ns = record.received_ns
-        self.next += 1
-        self.bytes += record.size
-        self._last = record
-        self._count_frame(record)
-        outcome = self._decoder.decode(record)
-        if isinstance(outcome, Dead):
-            self._bury(record, outcome)
-        elif isinstance(outcome, Ignored):
-            self._ignored += 1
+            self.oldest_ns = batch.received_ns[0]
+        self.next += len(batch)
+        self.bytes += batch.size
+        if self._pending is None:
+            self._pending = batch
         else:
-            self._keep(record, outcome)
+            self._pending.extend(batch)
+        if len(self._pending) >= _PACK_RECORDS or self._pending.size >= _PACK_BYTES:
+            self._pack()
 
     def seal(self) -> tuple[Footer, bytes]:
         """The object that accounts for everything gathered. Nothing is lost by sealing: it may be done again."""
@@ -94,50 +88,28 @@ class Buffer:
             ignored=self._ignored,
             fingerprint=self._last.fingerprint,
             dead_reasons=dict(sorted(Counter(letter.dead.reason for letter in self.dead).items())),
-            frames=tuple(FrameSum(name, hour, *sums) for (name, hour), sums in sorted(self._frames.items())),
+            frames=self._frames.sums(),
             received_min=min(self._received, default=None),
             received_max=max(self._received, default=None),
+            quality=quality.count(self._columns.contract, self._batches),
         )  # fmt: skip
-        return footer, parquet.encode(self._contract, self._batches, footer)
-
-    def _keep(self, record: Record, rows: list[Row]) -> None:
-        self._pending.append((record, rows))
-        self._pending_rows += len(rows)
-        self.rows += len(rows)
-        if self._pending_rows >= _PACK_ROWS:
-            self._pack()
-
-    def _bury(self, record: Record, dead: Dead) -> None:
-        self.dead.append(DeadLetter(record, dead))
-        self.dead_sent = False
+        return footer, parquet.encode(self._columns.contract, self._batches, footer)
 
     def _pack(self) -> None:
-        """Turn rows into Arrow. A value that no column can hold makes its record a dead letter, and only that."""
-        if not self._pending:
+        """Decode what is pending."""
+        batch = self._pending
+        if batch is None:
             return
-        try:
-            batch = parquet.to_batch(self._contract, [row for _, rows in self._pending for row in rows])
-        except parquet.VALUE_ERRORS:
-            self._pending = [(record, rows) for record, rows in self._pending if self._fits(record, rows)]
-            batch = parquet.to_batch(self._contract, [row for _, rows in self._pending for row in rows])
-        if batch.num_rows:
-            self._batches.append(batch)
-            received = [record.received_ns for record, rows in self._pending if rows]
-            self._received = [min([*self._received, *received]), max([*self._received, *received])]
-        self._pending, self._pending_rows = [], 0
-
-    def _fits(self, record: Record, rows: list[Row]) -> bool:
-        try:
-            parquet.to_batch(self._contract, rows)
-        except parquet.VALUE_ERRORS as error:
-            self.rows -= len(rows)
-            self._bury(record, Dead(BAD_VALUE, str(error)))
-            return False
-        return True
-
-    def _count_frame(self, record: Record) -> None:
-        if record.frame_no is None or record.connection is None:
-            return
-        n = record.frame_no
-        sums = self._frames.setdefault((record.connection, record.hour), [0, n, n, 0])
-        sums[:] = [sums[0] + 1, min(sums[1], n), max(sums[2], n), sums[3] + n]
+        gathered = self._columns.decode(batch)
+        self._last = batch.record(len(batch) - 1)
+        self._frames.add(batch)
+        self._pending = None
+        if gathered.dead:
+            self.dead += gathered.dead
+            self.dead_sent = False
+        self._ignored += gathered.ignored
+        if gathered.rows.num_rows:
+            self.rows += gathered.rows.num_rows
+            self._batches.append(gathered.rows)
+            received = gathered.received_ns
+            self._received = [min([*self._received, int(received.min())]), max([*self._received, int(received.max())])]

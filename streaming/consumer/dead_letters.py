@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaException, Producer
 
-from streaming.consumer.buffer import DeadLetter
+from streaming.consumer.columns import DeadLetter
 from tidemark.exchanges import connection
 from tidemark.lake.chain import Chain
 from tidemark.naming import dead_letter_topic

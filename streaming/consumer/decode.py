@@ -31,13 +31,13 @@ class Dead:
 
 
 class Decoder:
-    """Decodes the records of one partition."""
+    """Decodes the records of one partition. ``place`` holds the columns that are the same in all of its rows."""
 
     def __init__(self, chain: Chain) -> None:
         name = parse_raw_topic(original_topic(chain.topic))
         self.dataset = name.dataset
-        self._exchange = registry.get(name.exchange).name
-        self._place: Row = {
+        self.exchange = registry.get(name.exchange).name
+        self.place: Row = {
             "source": "ws",
             "kafka_cluster": chain.cluster,
             "kafka_epoch": chain.epoch,
@@ -48,11 +48,11 @@ class Decoder:
     def decode(self, record: Record) -> list[Row] | Ignored | Dead:
         """The rows of a record with their envelope, or why there are none. Never raises."""
         try:
-            outcome = registry.read(self._exchange, self.dataset, record.kind, record.value)
+            outcome = registry.read(self.exchange, self.dataset, record.kind, record.value)
         except Unparsable as error:
             return Dead(error.reason, error.message)
         except Exception as error:  # whatever the parser stumbles over must not stop the others
-            _log.exception("parser failed", topic=self._place["kafka_topic"], offset=record.offset)
+            _log.exception("parser failed", topic=self.place["kafka_topic"], offset=record.offset)
             return Dead(PARSER_ERROR, f"{type(error).__name__}: {error}")
         if isinstance(outcome, Parsed):
             return [self._row(record, row, item) for item, row in enumerate(outcome.rows)]
@@ -61,7 +61,7 @@ class Decoder:
     def _row(self, record: Record, row: Row, item: int) -> Row:
         return {
             **row,
-            **self._place,
+            **self.place,
             "received_at": record.received_at,
             "connection_id": record.connection,
             "frame_no": record.frame_no,

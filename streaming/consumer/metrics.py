@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from streaming.metrics import Buckets
 from tidemark.lake.parquet import Footer
+from tidemark.naming import original_topic, parse_raw_topic
 
 _UPLOAD_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _AGE_S: Final = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 75.0, 90.0, 120.0, 300.0, 900.0, 3_600.0)
@@ -42,6 +43,8 @@ class Meter:
 
     def __init__(self) -> None:
         self.topics: dict[str, TopicTally] = {}
+        #: Rows that were odd, by dataset and reason.
+        self.quality: Counter[tuple[str, str]] = Counter()
         self.upload = Buckets(_UPLOAD_S)
         self.age = Buckets(_AGE_S)
         self.commit_failures = 0
@@ -61,6 +64,8 @@ class Meter:
         tally.rows += footer.rows
         tally.ignored += footer.ignored
         tally.dead.update(footer.dead_reasons)
+        dataset = parse_raw_topic(original_topic(footer.topic)).dataset
+        self.quality.update({(dataset, reason): count for reason, count in footer.quality.items()})
         if footer.received_min is not None and footer.received_max is not None:
             self.age.observe((now_ns - footer.received_min) / 1e9)
             tally.newest_ns = max(tally.newest_ns, footer.received_max)

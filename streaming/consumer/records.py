@@ -1,13 +1,16 @@
-"""What one record of a raw topic carries: the frame, and where and when it was received.
+"""What the records of a raw topic carry: the frame, and where and when it was received.
 
-Lives here: reading a Kafka message into plain values. Doesn't: parsing the frame (``decode``).
+Lives here: reading Kafka messages into plain values, one (``Record``) or many of a partition by the column (``Batch``).
+Doesn't: parsing frames (``decode``, ``columns``).
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import chain as chained
 from typing import Any, Final
 
 from tidemark.lake import chain
@@ -17,6 +20,10 @@ _HOUR_NS: Final = 3_600 * 1_000_000_000
 _LATEST_NS: Final = 2**63 - 1
 #: Roughly what a record costs beside its key, value and headers.
 _OVERHEAD: Final = 100
+#: And with them, beside its value.
+_USUAL_OVERHEAD: Final = 200
+#: What the producer writes, in its order; records with other headers are read one by one.
+_USUAL_HEADERS: Final = ("received_ns", "connection", "frame")
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
@@ -50,6 +57,105 @@ class Record:
     def fingerprint(self) -> str:
         """What recognises it in the log."""
         return chain.fingerprint(self.offset, self.timestamp_ms, self.key, self.value)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Records of one partition, offset after offset, by the column.
+
+    ``special`` are the places of records that are no frame (they have a kind). ``sources`` are the messages or records
+    that it was made of.
+    """
+
+    start: int
+    values: list[bytes]
+    received_ns: list[int]
+    connections: list[str | None]
+    frame_nos: list[int | None]
+    special: list[int]
+    size: int
+    sources: list[Any]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def latest_hour(self) -> int:
+        """Start of the latest hour in which one reached us, Unix seconds."""
+        return max(self.received_ns) // _HOUR_NS * 3_600
+
+    @property
+    def earliest_hour(self) -> int:
+        """Start of the earliest hour in which one reached us, Unix seconds."""
+        return min(self.received_ns) // _HOUR_NS * 3_600
+
+    def record(self, place: int) -> Record:
+        """One of them by itself."""
+        source = self.sources[place]
+        return source if isinstance(source, Record) else from_message(source)
+
+    def extend(self, more: Batch) -> None:
+        """Take in those that follow."""
+        before = len(self)
+        self.special += [before + place for place in more.special]
+        self.values += more.values
+        self.received_ns += more.received_ns
+        self.connections += more.connections
+        self.frame_nos += more.frame_nos
+        self.sources += more.sources
+        self.size += more.size
+
+
+def of_messages(messages: Sequence[Any]) -> Batch | None:
+    """The batch of a partition's messages; None where an offset is missing between two of them."""
+    offsets = [message.offset() for message in messages]
+    start = offsets[0]
+    if offsets != list(range(start, start + len(offsets))):
+        return None
+    headers = [message.headers() or () for message in messages]
+    names, carried = zip(*chained.from_iterable(headers), strict=True) if any(headers) else ((), ())
+    if names == _USUAL_HEADERS * len(messages):
+        with contextlib.suppress(ValueError, TypeError):
+            return _usual(start, messages, carried)
+    return of_records([from_message(message) for message in messages])
+
+
+def _usual(start: int, messages: Sequence[Any], carried: Sequence[Any]) -> Batch:
+    """The batch of messages whose headers are the usual ones.
+
+    Raises:
+        ValueError, TypeError: one of the headers can't be read.
+    """
+    values = [message.value() or b"" for message in messages]
+    received = [int(number, 10) for number in carried[0::3]]
+    frames = [int(number, 10) for number in carried[2::3]]
+    if min(received) <= 0 or min(frames) <= 0 or max(received) > _LATEST_NS or max(frames) > _LATEST_NS:
+        raise ValueError("a header that counts as absent")
+    texts = {name: _text(name) for name in set(carried[1::3])}
+    return Batch(
+        start,
+        values,
+        received,
+        [texts[name] for name in carried[1::3]],
+        [*frames],
+        special=[],
+        size=sum(map(len, values)) + len(values) * _USUAL_OVERHEAD,
+        sources=list(messages),
+    )
+
+
+def of_records(records: Sequence[Record]) -> Batch:
+    """The batch of records that follow one another."""
+    return Batch(
+        records[0].offset,
+        [record.value for record in records],
+        [record.received_ns for record in records],
+        [record.connection for record in records],
+        [record.frame_no for record in records],
+        special=[place for place, record in enumerate(records) if record.kind is not None],
+        size=sum(record.size for record in records),
+        sources=list(records),
+    )
 
 
 def from_message(message: Any) -> Record:

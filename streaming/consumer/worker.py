@@ -19,6 +19,7 @@ from streaming.consumer import records
 from streaming.consumer.dead_letters import KafkaDeadLetters, UndeliveredError
 from streaming.consumer.log import KafkaLog, LogUnavailableError
 from streaming.consumer.metrics import Meter, SinkVitals, TopicLag, TopicTally
+from streaming.consumer.records import Record
 from streaming.consumer.writer import PartitionWriter, Surroundings, Taken, Totals
 from streaming.health import Pulse, Report
 from streaming.notify import ServiceManager
@@ -166,22 +167,39 @@ class Sink:
             self._read_on_after_waiting()
         self._open_assigned()
         self._moved.clear()
-        for message in messages:
-            self._take(message)
+        self._take_all(messages)
         self._rotate()
         self._failures = 0
 
-    def _take(self, message: Any) -> None:
-        if message.error() is not None:
-            _report(message.error())
-            if message.error().code() in _LOG_IN_DOUBT:
-                self._doubt(message.topic(), message.partition())
-            return
-        place = message.topic(), message.partition()
+    def _take_all(self, messages: Iterable[Any]) -> None:
+        """Hand the messages of each partition to its writer, at once where nothing is out of the ordinary."""
+        groups: dict[Place, list[Any]] = {}
+        for message in messages:
+            if message.error() is not None:
+                _report(message.error())
+                if message.error().code() in _LOG_IN_DOUBT:
+                    self._doubt(message.topic(), message.partition())
+                continue
+            place = message.topic(), message.partition()
+            if place in groups:
+                groups[place].append(message)
+            elif place in self._writers and place not in self._moved:
+                groups[place] = [message]  # else: revoked a moment ago, not opened yet, or read again from elsewhere
+        for place, group in groups.items():
+            writer = self._writers.get(place)
+            batch = records.of_messages(group)
+            if writer is not None and batch is not None and writer.take_all(batch):
+                self._seen += len(group)
+                if writer.due():
+                    self._flush(writer)
+                continue
+            for message in group:
+                self._take(place, records.from_message(message))
+
+    def _take(self, place: Place, record: Record) -> None:
         writer = self._writers.get(place)
         if writer is None or place in self._moved:
-            return  # revoked a moment ago, not opened yet, or read again from elsewhere
-        record = records.from_message(message)
+            return
         if writer.closes_hour(record):
             self._flush(writer)
             if place in self._moved:
@@ -344,6 +362,7 @@ class Sink:
             gathered_limit=2 * self._sink.rotate_bytes,
             lost_races=self.totals.lost_races,
             waiting=self._wait_until is not None,
+            quality=dict(self.meter.quality),
         )
 
     def _lag_of_topics(self, writers: Iterable[PartitionWriter]) -> dict[str, TopicLag]:
@@ -421,6 +440,8 @@ def _consumer_config(settings: Settings) -> dict[str, Any]:
         "topic.metadata.refresh.interval.ms": 5_000,
         "queued.max.messages.kbytes": 32_768,
         "fetch.wait.max.ms": 100,
+        # Its default waits a second before it fetches again from a partition whose records were many.
+        "fetch.queue.backoff.ms": 5,
     }
 
 

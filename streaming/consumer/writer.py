@@ -14,11 +14,12 @@ from enum import Enum, auto
 import structlog
 
 from streaming.consumer.buffer import Buffer
+from streaming.consumer.columns import Columns
 from streaming.consumer.dead_letters import DeadLetters
 from streaming.consumer.decode import Decoder
 from streaming.consumer.log import Log
 from streaming.consumer.metrics import Meter
-from streaming.consumer.records import Record
+from streaming.consumer.records import Batch, Record
 from tidemark.lake import chain as chains
 from tidemark.lake import parquet
 from tidemark.lake.chain import Chain, FooterCache, Link
@@ -88,7 +89,7 @@ class PartitionWriter:
     def __init__(self, chain: Chain, around: Surroundings) -> None:
         self.chain = chain
         self._around = around
-        self._decoder = Decoder(chain)
+        self._columns = Columns(Decoder(chain), keep_frames=around.limits.keep_frames)
         self._until: int | None = None
         self._before = 0  # where the object begins that what is gathered joins
         self._hour = -1
@@ -130,6 +131,27 @@ class PartitionWriter:
         self._hour = max(self._hour, record.hour)
         self.buffer.add(record)
         return Taken.ADDED
+
+    def take_all(self, batch: Batch) -> bool:
+        """Take in all records of a batch, if each of them would be taken and none but the last would make it due.
+
+        If not, nothing is taken, and the records must be offered one by one.
+        """
+        gathered = self.buffer
+        hour = batch.latest_hour
+        if (
+            batch.start != gathered.next
+            or (len(gathered) > 0 and hour > self._hour)
+            or (len(gathered) == 0 and hour != batch.earliest_hour)
+            or max(gathered.rows, len(gathered)) + len(batch) > self._around.limits.rotate_rows
+            or (self._until is not None and batch.start + len(batch) - 1 > self._until)
+            or self.due()
+        ):
+            return False
+        self._asked_again = None
+        self._hour = max(self._hour, hour)
+        gathered.extend(batch)
+        return True
 
     def closes_hour(self, record: Record) -> bool:
         """Whether ``record`` begins a new receive hour, so that what was gathered must be written first.
@@ -249,10 +271,10 @@ class PartitionWriter:
         self._around.totals.count(footer, len(data))
         _log.info(
             "object written", path=path, end=footer.end, rows=footer.rows, dead=footer.dead,
-            ignored=footer.ignored, bytes=len(data),
+            ignored=footer.ignored, bytes=len(data), quality=dict(footer.quality),
         )  # fmt: skip
         self._around.after_upload(path)
         return True
 
     def _empty(self, start: int) -> Buffer:
-        return Buffer(self.chain, self._decoder, start, self._around.now)
+        return Buffer(self.chain, self._columns, start, self._around.now)

@@ -25,7 +25,8 @@ FOOTER_KEY: Final = b"tidemark"
 #: Rows a row group: what a reader that streams holds at once.
 ROW_GROUP_ROWS: Final = 50_000
 _TAIL: Final = 64 * 1024
-_ZSTD_LEVEL: Final = 3
+#: Level 3 took a tenth more time and gave the same size (docs/architecture/performance.md).
+_ZSTD_LEVEL: Final = 1
 
 Row = Mapping[str, Any]
 #: What Arrow raises for a value that its column can't hold (too many digits, a wrong type).
@@ -74,6 +75,7 @@ class Footer:
     frames: tuple[FrameSum, ...] = ()
     received_min: int | None = None
     received_max: int | None = None
+    quality: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def offsets(self) -> int:
@@ -85,6 +87,7 @@ class Footer:
         names = self.__dataclass_fields__
         values = {name: getattr(self, name) for name in names}
         values["dead_reasons"] = dict(self.dead_reasons)
+        values["quality"] = dict(self.quality)
         values["frames"] = [[f.connection, f.hour, f.count, f.min, f.max, f.sum] for f in self.frames]
         return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
@@ -119,7 +122,7 @@ def to_batch(contract: Contract, rows: Sequence[Row]) -> pa.RecordBatch:
 
 
 def encode(contract: Contract, batches: Iterable[pa.RecordBatch], footer: Footer) -> bytes:
-    """A Parquet file of ``batches`` with its footer: zstd, strings in dictionaries.
+    """A Parquet file of ``batches`` with its footer: zstd (see :func:`writer_options`).
 
     Raises:
         ValueError: the footer counts other rows than there are.
@@ -140,12 +143,19 @@ def encode_table(table: pa.Table, metadata: Mapping[bytes, bytes]) -> bytes:
 
 
 def writer_options(schema: pa.Schema) -> dict[str, Any]:
-    """How every Parquet file of the lake is written."""
+    """How every Parquet file of the lake is written: nothing that a reader might not know.
+
+    Strings stand in dictionaries, integers and times as differences. Least and greatest value are kept of those, by
+    which readers skip row groups; not of prices, sizes and frames.
+    """
     strings = [column.name for column in schema if pa.types.is_string(column.type)]
+    integers = [c.name for c in schema if pa.types.is_integer(c.type) or pa.types.is_timestamp(c.type)]
     return {
         "compression": "zstd",
         "compression_level": _ZSTD_LEVEL,
         "use_dictionary": strings,
+        "column_encoding": dict.fromkeys(integers, "DELTA_BINARY_PACKED"),
+        "write_statistics": [*strings, *integers],
         "version": "2.6",
     }
 

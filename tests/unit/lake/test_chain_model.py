@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from streaming.consumer import records
-from streaming.consumer.buffer import DeadLetter
+from streaming.consumer.columns import DeadLetter
 from streaming.consumer.records import Record
 from streaming.consumer.writer import PartitionWriter, Surroundings, Taken, Totals
 from tests.unit.lake.memory_store import MemoryStore

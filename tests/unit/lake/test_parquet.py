@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from streaming.consumer import records
-from streaming.consumer.buffer import BAD_VALUE, Buffer
+from streaming.consumer.buffer import Buffer
+from streaming.consumer.columns import BAD_VALUE, Columns
 from streaming.consumer.decode import PARSER_ERROR, Dead, Decoder
 from tests.unit.lake.memory_store import MemoryStore
 from tidemark.contracts import CONTRACTS
@@ -155,7 +156,10 @@ def test_one_value_that_fits_no_column_makes_one_dead_letter() -> None:
     good = {"received_at": AT, "item": 0}
     wide = {**good, "ask_prices": [Decimal("1e30")]}
     buffer = Buffer(
-        CHAIN, Scripted([[good], [good, wide], Ignored("status"), [good, good], Dead("x", "")]), 10, lambda: 0.0
+        CHAIN,
+        Columns(Scripted([[good], [good, wide], Ignored("status"), [good, good], Dead("x", "")])),
+        10,
+        lambda: 0.0,
     )
     for offset in range(10, 15):
         buffer.add(record(offset, frame=offset))

@@ -12,11 +12,11 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from tidemark.exchanges.columnar import layout as layouts
 from tidemark.exchanges.columnar import lines
-from tidemark.exchanges.columnar.layout import Cut, Spelling, UnlearnableError
+from tidemark.exchanges.columnar import spelling as spellings
 from tidemark.exchanges.columnar.lines import DECIMAL, Ints, Lines, Mask, MisfitError
 from tidemark.exchanges.columnar.shape import Levels, Shape
+from tidemark.exchanges.columnar.spelling import Cut, Spelling, UnlearnableError
 
 _LIST: Final = pa.list_(DECIMAL)
 #: Between two levels, and the same with a newline instead of the comma, which makes lines of them.
@@ -47,7 +47,7 @@ def read(shape: Shape, cuts: Sequence[Cut], frames: Sequence[bytes]) -> tuple[li
 def _emptied_once(frame: bytes, marker: bytes) -> tuple[bytes, ...]:
     """The frame without the content of its array, and that content; nothing where there is no such array."""
     at = frame.find(marker) + len(marker)
-    end = layouts.end_of_array(frame, at)
+    end = spellings.end_of_array(frame, at)
     return (frame[:at] + frame[end:], frame[at:end]) if at >= len(marker) and end >= 0 else ()
 
 
@@ -56,7 +56,7 @@ def _emptied(frame: bytes, markers: Sequence[bytes]) -> tuple[bytes, ...]:
     head, contents, begin = b"", [], 0
     for marker in markers:
         at = frame.find(marker, begin) + len(marker)
-        end = layouts.end_of_array(frame, at)
+        end = spellings.end_of_array(frame, at)
         if at < begin + len(marker) or end < 0:
             return ()
         head += frame[begin:at]
@@ -82,7 +82,7 @@ def _columns(levels: Levels, contents: Sequence[bytes]) -> dict[str, Any]:
         raise MisfitError(_whole(misfit.fits, bounds)) from None
     columns = {name: numbers[place] for place, name in levels.columns.items() if name is not None}
     lists: dict[str, Any] = {}
-    sides = [*levels.unpadded] or [(name,) for name in columns]
+    sides: Sequence[tuple[str, ...]] = levels.unpadded or [(name,) for name in columns]
     for side in sides:
         lists |= _lists({name: columns[name] for name in side}, bounds, padded=bool(levels.unpadded))
     return lists
@@ -92,12 +92,12 @@ def _bounds(contents: Sequence[bytes], each: Lines) -> Ints:
     """The number of the first level of each frame, and one more at the end."""
     lengths = np.fromiter(map(len, contents), np.int64, len(contents))
     starts = np.cumsum(lengths + (lengths > 0)) - lengths - (lengths > 0)
-    return np.append(np.searchsorted(each.starts, starts), len(each))
+    return np.append(np.searchsorted(each.starts - each.starts[0], starts), len(each))
 
 
 def _numbers(levels: Levels, each: Lines) -> dict[str | int, Any]:
     """The numbers of all levels, by their field or place."""
-    spelling = _spelling(each.data[: each.ends[0]])
+    spelling = _spelling(each.data[each.starts[0] : each.ends[0]])
     if spelling is None or {slot.path[-1] for slot in spelling.slots} != levels.columns.keys():
         raise MisfitError(np.zeros(len(each), np.bool_))
     found = lines.find(each, spelling)
@@ -109,7 +109,7 @@ def _numbers(levels: Levels, each: Lines) -> dict[str | int, Any]:
 @lru_cache(maxsize=64)
 def _spelling(level: bytes) -> Spelling | None:
     try:
-        return layouts.learn(level, unwrap=False).spelling
+        return spellings.learn(level, unwrap=False).spelling
     except UnlearnableError:
         return None
 

@@ -1,7 +1,7 @@
 """Lines that are spelled alike, read into Arrow columns at once.
 
-Lives here: ``Lines`` (the bytes and where each line lies), where each value lies by a spelling, what proves a line to be
-that spelling, and numbers out of text by Arrow's own casts. Doesn't: which value is which column (``reader``).
+Lives here: ``Lines`` (the bytes and where each line lies), where each value lies by a spelling, what proves that a line
+is spelled so, and numbers out of text by Arrow's own casts. Doesn't: which value is which column (``reader``).
 
 What is taken for granted of the lines: no escape, no control character, valid UTF-8 (``Lines.clean`` tells).
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -18,11 +18,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tidemark.contracts.fields import DECIMAL_PRECISION, DECIMAL_SCALE
-from tidemark.exchanges.columnar.layout import LONGEST_LITERAL, Spelling
+from tidemark.exchanges.columnar.spelling import LONGEST_LITERAL, Spelling
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
+Words = npt.NDArray[np.uint64]
 
 DECIMAL: Final = pa.decimal128(DECIMAL_PRECISION, DECIMAL_SCALE)
 INTEGER: Final = pa.int64()
@@ -32,6 +33,8 @@ _ORDER: Final = (DECIMAL, INTEGER, TEXT)
 
 _COMMA, _QUOTE, _NEWLINE, _MINUS, _DOT, _ZERO, _NINE = b',"\n-.09'
 _WORD: Final = 8
+#: So that a literal before or after any place lies within the data.
+_LEAD: Final = b" " * (_WORD - 1) + b"\n"
 _PADDING: Final = bytes(LONGEST_LITERAL + 2 * _WORD)
 _BYTE, _ONE_BYTE, _ONES, _HIGH, _LOWER, _ES = (
     np.uint64(n) for n in (0xFF, 8, 0x0101010101010101, 0x8080808080808080, 0x2020202020202020, 0x6565656565656565)
@@ -39,6 +42,10 @@ _BYTE, _ONE_BYTE, _ONES, _HIGH, _LOWER, _ES = (
 #: What is kept of a word when only so many of its bytes count.
 _KEEP: Final = np.asarray([(1 << 8 * n) - 1 for n in range(_WORD + 1)], np.uint64)
 _LOSE: Final = ~_KEEP
+#: The same for a view's first and other bytes by the length of its text; a longer one has its place there instead.
+_FIRST: Final = _KEEP[[0, 1, 2, 3, *[4] * 10]]
+_REST: Final = _KEEP[[0, 0, 0, 0, *range(_WORD + 1), 0]]
+_PLACE: Final = _KEEP[[*[0] * 13, _WORD]]
 _NULL: Final = b"null"
 _NULL_WORD: Final = np.uint64(int.from_bytes(_NULL, "little"))
 _NULL_MASK: Final = _KEEP[len(_NULL)]
@@ -61,7 +68,7 @@ class MisfitError(Exception):
 
 @dataclass(frozen=True)
 class Lines:
-    """Lines between ``starts`` and ``ends`` of ``data``, a newline behind each; ``data`` ends with a word of padding."""
+    """Lines between ``starts`` and ``ends`` of ``data``, a newline before and behind each, and padding around."""
 
     data: bytes
     starts: Ints
@@ -71,32 +78,37 @@ class Lines:
     def of(cls, lines: Sequence[bytes]) -> Lines:
         """Lines from their bytes; they may hold anything, newlines too."""
         lengths = np.fromiter(map(len, lines), np.int64, len(lines))
-        ends = np.cumsum(lengths + 1) - 1
-        return cls(b"\n".join([*lines, _PADDING]), ends - lengths, ends)
+        ends = np.cumsum(lengths + 1) + (len(_LEAD) - 1)
+        return cls(b"\n".join([_LEAD[:-1], *lines, _PADDING]), ends - lengths, ends)
 
     @classmethod
     def split(cls, data: bytes) -> Lines:
         """Lines from text; each newline in it ends one, and its own end does."""
+        data = b"".join([_LEAD, data, b"\n", _PADDING])
         ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE)
-        ends = np.append(ends, len(data))
-        return cls(data + b"\n" + _PADDING, np.concatenate([np.zeros(1, np.int64), ends[:-1] + 1]), ends)
+        return cls(data, ends[:-1] + 1, ends[1:])
 
     def __len__(self) -> int:
         return len(self.starts)
 
     @cached_property
     def bytes(self) -> Bytes:
-        """The data as numbers, without the padding."""
+        """The data as numbers, without the padding behind the last line."""
         return np.frombuffer(self.data, np.uint8)[: -len(_PADDING)]
 
     @cached_property
-    def words(self) -> npt.NDArray[np.uint64]:
+    def pairs(self) -> npt.NDArray[np.void]:
+        """The sixteen bytes from each byte on."""
+        return np.ndarray((len(self.data) - 2 * _WORD + 1,), np.dtype("V16"), self.data, strides=(1,))
+
+    @cached_property
+    def words(self) -> Words:
         """The eight bytes from each byte on."""
         return np.ndarray((len(self.data) - _WORD + 1,), np.dtype("<u8"), self.data, strides=(1,))
 
     def clean(self) -> bool:
         """Whether no line holds an escape, a control character, or what isn't UTF-8."""
-        if b"\\" in self.data or np.count_nonzero(self.bytes < ord(" ")) != len(self):
+        if b"\\" in self.data or np.count_nonzero(self.bytes < ord(" ")) != len(self) + 1:
             return False
         try:
             return self.data.isascii() or bool(self.data.decode())
@@ -121,27 +133,54 @@ def find(lines: Lines, spelling: Spelling) -> Values:
         MisfitError: some are not.
     """
     commas = _commas(lines, spelling)
-    slots = len(spelling.slots)
-    starts, ends = np.empty((slots, len(lines)), np.int64), np.empty((slots, len(lines)), np.int64)
-    first, *between, last = spelling.literals
-    fits = _agree(lines, lines.starts, first)
-    starts[0] = lines.starts + len(first)
-    passed = first.count(b",")
-    for number, literal in enumerate(between):
-        ends[number] = commas[:, passed] - literal.index(b",")
-        starts[number + 1] = ends[number] + len(literal)
-        fits &= _agree(lines, ends[number], literal)
-        passed += literal.count(b",")
-    ends[-1] = lines.ends - len(last)
-    fits &= _agree(lines, np.maximum(ends[-1], 0), last)
-    fits &= (starts <= ends).all(axis=0)
+    plan = _plan(spelling)
+    literals = np.empty((len(plan.lengths), len(lines)), np.int64)
+    literals[0] = lines.starts
+    literals[1:-1] = commas.T[plan.commas] - plan.before_comma
+    literals[-1] = lines.ends - plan.lengths[-1]
+    starts, ends = literals[:-1] + plan.lengths[:-1], literals[1:]
+    fits = (starts <= ends).all(axis=0)
+    for number, at, mask, word in plan.words:
+        found = lines.words[at:][literals[number]]
+        if mask is not None:
+            found &= mask
+        fits &= found == word
     if not fits.all():
-        raise MisfitError(fits)
+        raise MisfitError(np.asarray(fits))
     # All quotation marks are in the literals, so that none is inside of a value.
     if np.count_nonzero(lines.bytes == _QUOTE) != len(lines) * spelling.quotes:
         marks = np.add.reduceat(lines.bytes == _QUOTE, lines.starts, dtype=np.int64)
         raise MisfitError(marks == spelling.quotes)
     return Values(lines, spelling, starts, ends)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How a spelling's literals are found by the commas, and the words to compare: of which literal, where, what."""
+
+    lengths: Ints
+    commas: Ints
+    before_comma: Ints
+    words: tuple[tuple[int, int, np.uint64 | None, np.uint64], ...]
+
+
+@lru_cache(maxsize=256)
+def _plan(spelling: Spelling) -> _Plan:
+    counts = np.cumsum([literal.count(b",") for literal in spelling.literals])
+    parts = [
+        (number, at, literal[at : at + _WORD])
+        for number, literal in enumerate(spelling.literals)
+        for at in sorted({*range(0, len(literal) - _WORD + 1, _WORD), max(len(literal) - _WORD, 0)})
+    ]
+    return _Plan(
+        lengths=np.asarray([[len(literal)] for literal in spelling.literals], np.int64),
+        commas=counts[:-2],
+        before_comma=np.asarray([[one.index(b",")] for one in spelling.literals[1:-1]], np.int64).reshape(-1, 1),
+        words=tuple(
+            (number, at, _KEEP[len(part)] if len(part) < _WORD else None, np.uint64(int.from_bytes(part, "little")))
+            for number, at, part in parts
+        ),
+    )
 
 
 def _commas(lines: Lines, spelling: Spelling) -> Ints:
@@ -155,20 +194,6 @@ def _commas(lines: Lines, spelling: Spelling) -> Ints:
     raise MisfitError(counts == spelling.commas)
 
 
-def _agree(lines: Lines, places: Ints, literal: bytes) -> Mask:
-    """Which lines hold ``literal`` at their place."""
-    agree = np.ones(len(places), np.bool_)
-    for at in range(0, len(literal), _WORD):
-        if 0 < len(literal) - _WORD < at:
-            at = len(literal) - _WORD
-        part = literal[at : at + _WORD]
-        found = lines.words[at:][places]
-        if len(part) < _WORD:
-            found &= _KEEP[len(part)]
-        agree &= found == np.uint64(int.from_bytes(part, "little"))
-    return agree
-
-
 def read(values: Values, types: Mapping[int, Any]) -> dict[int, Any]:
     """The values of some slots as Arrow arrays of these types (DECIMAL, INTEGER or TEXT); null where a number is null.
 
@@ -176,55 +201,62 @@ def read(values: Values, types: Mapping[int, Any]) -> dict[int, Any]:
         MisfitError: a number is not as JSON spells it, or does not fit its type.
     """
     order = sorted(types, key=lambda slot: _ORDER.index(types[slot]))
-    numbers = sum(kind != TEXT for kind in types.values())
-    texts = _Texts(values.lines, values.starts[order], values.ends[order])
-    null = np.zeros(texts.lengths.shape, np.bool_)
-    bare = [n for n in range(numbers) if not values.spelling.slots[order[n]].quoted]
-    null[bare] = (texts.words[bare] & _NULL_MASK == _NULL_WORD) & (texts.lengths[bare] == len(_NULL))
+    kinds = [types[slot] for slot in order]
+    numbers, lines = len(kinds) - kinds.count(TEXT), len(values.lines)
+    texts = _Texts(values.lines, values.starts[order].ravel(), values.ends[order].ravel())
+    null = np.zeros(len(order) * lines, np.bool_)
     if numbers:
-        whole = sum(kind == INTEGER for kind in types.values())
-        fits = _are_numbers(texts.first(numbers), len(values.lines) * whole).reshape(numbers, -1) | null[:numbers]
+        flat = texts.first(numbers * lines)
+        bare = np.repeat([not values.spelling.slots[slot].quoted for slot in order[:numbers]], lines)
+        null[: len(bare)] = bare & (flat.words & _NULL_MASK == _NULL_WORD) & (flat.lengths == len(_NULL))
+        fits = _are_numbers(flat, kinds.count(INTEGER) * lines) | null[: len(bare)]
         if not fits.all():
-            raise MisfitError(fits.all(axis=0))
-    views = texts.views()
+            raise MisfitError(np.asarray(fits.reshape(numbers, lines).all(axis=0)))
+    array = _array(texts, null)
+    arrays: dict[int, Any] = {}
     try:
-        return {slot: _array(texts, views[n], null[n]).cast(types[slot]) for n, slot in enumerate(order)}
+        for kind in _ORDER:
+            first, count = len(arrays), kinds.count(kind)
+            cast = array[first * lines : (first + count) * lines].cast(kind)
+            arrays |= {slot: cast[n * lines : (n + 1) * lines] for n, slot in enumerate(order[first : first + count])}
     except pa.ArrowInvalid:
-        raise MisfitError(np.ones(len(values.lines), np.bool_)) from None
+        raise MisfitError(np.ones(lines, np.bool_)) from None
+    return arrays
 
 
 class _Texts:
-    """Texts within the data of lines, in an array of any shape. ``words`` are their first eight bytes."""
+    """Texts within the data of lines. ``words`` are their first eight bytes, ``more`` the next eight."""
 
     def __init__(self, lines: Lines, starts: Ints, ends: Ints) -> None:
         self.lines = lines
         self.starts = starts
         self.ends = ends
         self.lengths = ends - starts
-        self.words = lines.words[starts]
+        pairs = lines.pairs[starts].view(np.uint64).reshape(-1, 2)
+        self.words, self.more = pairs[:, 0], pairs[:, 1]
 
-    def first(self, rows: int) -> _Texts:
-        """The first rows, flat."""
+    def first(self, count: int) -> _Texts:
+        """The first of them."""
         some = object.__new__(_Texts)
         some.lines = self.lines
-        for name in ("starts", "ends", "lengths", "words"):
-            setattr(some, name, getattr(self, name)[:rows].ravel())
+        for name in ("starts", "ends", "lengths", "words", "more"):
+            setattr(some, name, getattr(self, name)[:count])
         return some
 
-    def views(self) -> npt.NDArray[np.uint64]:
-        """Arrow's string views of them: length and first four bytes, then the other eight, or where to find them."""
-        views = np.empty((*self.lengths.shape, 2), np.uint64)
-        lengths = self.lengths.astype(np.uint64)
-        short = self.lengths <= _INLINE
-        first = self.words & _KEEP[np.minimum(self.lengths, 4)]
-        views[..., 0] = lengths | (first << np.uint64(32))
-        rest = self.lines.words[self.starts + 4] & _KEEP[np.clip(self.lengths - 4, 0, _WORD)]
-        views[..., 1] = np.where(short, rest, self.starts.astype(np.uint64) << np.uint64(32))
-        return views
 
-
-def _array(texts: _Texts, views: npt.NDArray[np.uint64], null: Mask) -> Any:
-    """Views as an Arrow array."""
+def _array(texts: _Texts, null: Mask) -> Any:
+    """Texts as an Arrow array of views: length and first four bytes, then the others, or where to find all."""
+    views = np.empty((len(null), 2), np.uint64)
+    kept = np.minimum(texts.lengths, _INLINE + 1)
+    first = texts.words & _FIRST[kept]
+    first <<= np.uint64(32)
+    first |= texts.lengths.view(np.uint64)
+    views[:, 0] = first
+    rest = texts.words >> np.uint64(32)
+    rest |= texts.more << np.uint64(32)
+    rest &= _REST[kept]
+    rest |= (texts.starts << 32).view(np.uint64) & _PLACE[kept]
+    views[:, 1] = rest
     nulls = int(np.count_nonzero(null))
     validity = pa.py_buffer(np.packbits(~null, bitorder="little")) if nulls else None
     buffers = [validity, pa.py_buffer(views), pa.py_buffer(texts.lines.data)]
@@ -272,15 +304,15 @@ def _point_in_time(data: Bytes, starts: Ints, lengths: Ints) -> Mask:
 def _have_exponent(texts: _Texts) -> Mask:
     """Which texts hold an ``e`` or ``E``."""
     found = _has_e(texts.words, texts.lengths)
-    for begin in range(_WORD, _LONGEST_NUMBER, _WORD):
-        longer = np.flatnonzero(texts.lengths > begin)
-        if not len(longer):
-            break
-        found[longer] |= _has_e(texts.lines.words[texts.starts[longer] + begin], texts.lengths[longer] - begin)
+    found |= _has_e(texts.more, np.maximum(texts.lengths - _WORD, 0))
+    long = np.flatnonzero(texts.lengths > 2 * _WORD)
+    for begin in range(2 * _WORD, _LONGEST_NUMBER, _WORD) if len(long) else ():
+        words = texts.lines.words[np.minimum(texts.starts[long] + begin, texts.ends[long])]
+        found[long] |= _has_e(words, np.maximum(texts.lengths[long] - begin, 0))
     return found
 
 
-def _has_e(words: npt.NDArray[np.uint64], lengths: Ints) -> Mask:
+def _has_e(words: Words, lengths: Ints) -> Mask:
     """Whether one of the first ``lengths`` bytes of a word is ``e`` or ``E``: then a byte of ``zero`` is zero."""
     zero = words | _LOWER
     zero ^= _ES
@@ -289,8 +321,10 @@ def _has_e(words: npt.NDArray[np.uint64], lengths: Ints) -> Mask:
 
 
 def _usual_exponent(data: Bytes, starts: Ints, ends: Ints) -> Mask:
-    """Which of these have an exponent such as in ``7.9276E-4``, ``0E-8`` or ``1.16539E8``: of one or two digits, behind
-    a mantissa that it leaves within bounds."""
+    """Which of these have an exponent such as in ``7.9276E-4``, ``0E-8`` or ``1.16539E8``.
+
+    That is one of one or two digits, behind a mantissa that it leaves within bounds.
+    """
     marks = np.zeros_like(ends)
     for distance in (4, 3, 2):
         place = np.maximum(ends - distance, starts)

@@ -7,7 +7,7 @@ envelope columns (the sink's), the proof that a line is spelled so (``lines``).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
@@ -19,11 +19,11 @@ from tidemark.contracts import CONTRACTS
 from tidemark.contracts.render import arrow_schema
 from tidemark.exchanges import values as conversions
 from tidemark.exchanges.base import Unparsable
-from tidemark.exchanges.columnar import layout as layouts
 from tidemark.exchanges.columnar import levels, lines
-from tidemark.exchanges.columnar.layout import Layout, UnlearnableError
-from tidemark.exchanges.columnar.lines import DECIMAL, INTEGER, TEXT, Ints, Lines, Mask, MisfitError, Values
+from tidemark.exchanges.columnar import spelling as spellings
+from tidemark.exchanges.columnar.lines import DECIMAL, INTEGER, TEXT, Ints, Lines, Mask, MisfitError
 from tidemark.exchanges.columnar.shape import Column, Convert, Shape
+from tidemark.exchanges.columnar.spelling import Outline, UnlearnableError
 
 #: Spellings remembered, the last one used first.
 _REMEMBERED: Final = 16
@@ -31,6 +31,8 @@ _REMEMBERED: Final = 16
 _LESSONS: Final = 4
 #: Fewer frames are not halved any more to find the one that is odd.
 _SMALLEST: Final = 64
+#: Words whose conversion is remembered.
+_WORDS: Final = 20_000
 _TIME: Final = pa.timestamp("us", "UTC")
 #: Unix times below these are seconds, milliseconds, microseconds (see ``values.unix_time``).
 _UNITS: Final = ((10**11, 1_000_000), (10**14, 1_000), (10**17, 1))
@@ -46,11 +48,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A spelling and the shape it is of."""
+    """A spelling and the shape it is of; ``words`` remembers what the words of each slot were converted to."""
 
-    layout: Layout
+    outline: Outline
     shape: Shape
     slots: Mapping[tuple[str | int, ...], int]
+    words: dict[tuple[Column, str], object] = field(default_factory=dict)
 
 
 class Reader:
@@ -103,13 +106,13 @@ class Reader:
         """Remember the spelling of a frame, as the last one, unless it is of none of the shapes."""
         for shape in self._shapes:
             try:
-                layout = layouts.learn(frame, shape.arrays.keys())
+                outline = spellings.learn(frame, shape.arrays.keys())
             except UnlearnableError:
                 continue
-            slots = {slot.path: number for number, slot in enumerate(layout.spelling.slots)}
+            slots = {slot.path: number for number, slot in enumerate(outline.spelling.slots)}
             if slots.keys() <= shape.known and slots.keys() >= shape.required:
-                known = Known(layout, shape, slots)
-                if all(known.layout != one.layout for one in self._known):
+                known = Known(outline, shape, slots)
+                if all(known.outline != one.outline for one in self._known):
                     del self._known[_REMEMBERED - 1 :]
                     self._known.append(known)
                     return True
@@ -148,16 +151,16 @@ def _read(known: Known, frames: Sequence[bytes], together: Lines) -> dict[str, A
         MisfitError: some are not.
     """
     columns: dict[str, Any] = {}
-    if known.layout.cuts:
-        heads, columns = levels.read(known.shape, known.layout.cuts, frames)
+    if known.outline.cuts:
+        heads, columns = levels.read(known.shape, known.outline.cuts, frames)
         together = Lines.of(heads)
-    found = lines.find(together, known.layout.spelling)
+    found = lines.find(together, known.outline.spelling)
     types = _types(known)
     arrays = lines.read(found, types)
     for column in known.shape.columns:
         slot = known.slots.get(column.path)
         if slot is not None:
-            array = _converted(column, arrays[slot], found, slot, known.shape.dataset)
+            array = _converted(column, arrays[slot], known, slot)
             if column.column is not None:
                 columns[column.column] = array
     for name, value in known.shape.constants.items():
@@ -173,13 +176,13 @@ def _types(known: Known) -> dict[int, Any]:
         conversions.unix_time: INTEGER,
     }
     converted = {known.slots[c.path]: kinds.get(c.convert, TEXT) for c in known.shape.columns if c.path in known.slots}
-    slots = known.layout.spelling.slots
+    slots = known.outline.spelling.slots
     unread = {n: DECIMAL for n, slot in enumerate(slots) if n not in converted and not slot.quoted}
     return converted | unread
 
 
-def _converted(column: Column, array: Any, values: Values, slot: int, dataset: str) -> Any:
-    quoted = values.spelling.slots[slot].quoted
+def _converted(column: Column, array: Any, known: Known, slot: int) -> Any:
+    quoted = known.outline.spelling.slots[slot].quoted
     if column.required and array.null_count:
         raise MisfitError(_mask(array.is_valid()))
     if column.convert in (conversions.decimal, conversions.integer):
@@ -188,7 +191,7 @@ def _converted(column: Column, array: Any, values: Values, slot: int, dataset: s
         return _times(array)
     if column.convert is conversions.text and quoted:
         return array
-    return _by_word(column, array, quoted, dataset)
+    return _by_word(column, array, known, quoted)
 
 
 def _times(array: Any) -> Any:
@@ -209,19 +212,23 @@ def _times(array: Any) -> Any:
     return pa.Array.from_buffers(_TIME, len(array), [validity if array.null_count else None, pa.py_buffer(at)])
 
 
-def _by_word(column: Column, array: Any, quoted: bool, dataset: str) -> Any:
+def _by_word(column: Column, array: Any, known: Known, quoted: bool) -> Any:
     """A column of few different values: each is converted once, by the parser's own function."""
     encoded = array.dictionary_encode()
     words = encoded.dictionary.to_pylist()
-    name = str(column.path[-1])
-    outcomes = [_outcome(column.convert, word, name, quoted) for word in words]
+    if len(known.words) > _WORDS:
+        known.words.clear()
+    for word in words:
+        if (column, word) not in known.words:
+            known.words[column, word] = _outcome(column.convert, word, str(column.path[-1]), quoted)
+    outcomes = [known.words[column, word] for word in words]
     fits = np.asarray([outcome is not _MISFIT and not (column.required and outcome is None) for outcome in outcomes])
     indices = encoded.indices.to_numpy()
     if not fits.all():
         raise MisfitError(fits[indices])
     if column.column is None:
         return None
-    kind = _schema(dataset).field(column.column).type
+    kind = _schema(known.shape.dataset).field(column.column).type
     return pa.array(outcomes, kind).take(encoded.indices)
 
 

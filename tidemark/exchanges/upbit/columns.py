@@ -10,8 +10,8 @@ from typing import Final
 
 from tidemark.exchanges.base import Unparsable
 from tidemark.exchanges.columnar.shape import Column, Levels, Shape
+from tidemark.exchanges.layout import Layout
 from tidemark.exchanges.upbit import fields, frames, symbols
-from tidemark.exchanges.upbit.fields import Layout
 from tidemark.exchanges.values import shown, text
 
 
@@ -37,7 +37,12 @@ def _shape(layout: Layout, kind: str, code: str, units: str, unit: tuple[str, st
         return _type_of(dataset, value) is None
 
     ask_price, ask_size, bid_price, bid_size = unit
-    names = {ask_price: "ask_prices", ask_size: "ask_sizes", bid_price: "bid_prices", bid_size: "bid_sizes"}
+    names: dict[str | int, str | None] = {
+        ask_price: "ask_prices",
+        ask_size: "ask_sizes",
+        bid_price: "bid_prices",
+        bid_size: "bid_sizes",
+    }
     sides = (("ask_prices", "ask_sizes"), ("bid_prices", "bid_sizes"))
     return Shape(
         dataset,

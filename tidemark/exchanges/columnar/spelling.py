@@ -64,15 +64,15 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Outline:
     """The spelling of a frame whose ``cuts`` have been emptied."""
 
     spelling: Spelling
     cuts: tuple[Cut, ...]
 
 
-def learn(frame: bytes, arrays: Collection[Path] = (), *, unwrap: bool = True) -> Layout:
-    """The layout of a frame, which must be JSON; the content of ``arrays`` is no part of it.
+def learn(frame: bytes, arrays: Collection[Path] = (), *, unwrap: bool = True) -> Outline:
+    """The outline of a frame, which must be JSON; the content of ``arrays`` is no part of it.
 
     With ``unwrap`` an array of one frame is that frame.
 
@@ -88,11 +88,13 @@ def learn(frame: bytes, arrays: Collection[Path] = (), *, unwrap: bool = True) -
     if not scan.slots or len({slot.path for slot in scan.slots}) < len(scan.slots):
         raise UnlearnableError("no value, or one twice")
     literals = (*scan.literals, scan.rest())
+    if not literals[0] or not literals[-1]:
+        raise UnlearnableError("neither an object nor an array")
     if any(b"," not in literal for literal in literals[1:-1]):
         raise UnlearnableError("two values without a comma between them")
     if max(map(len, literals)) > LONGEST_LITERAL:
         raise UnlearnableError("too much between two values")
-    return Layout(Spelling(tuple(scan.slots), literals), tuple(scan.cuts))
+    return Outline(Spelling(tuple(scan.slots), literals), tuple(scan.cuts))
 
 
 class _Scan:

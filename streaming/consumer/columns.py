@@ -1,0 +1,152 @@
+"""A batch of records becomes Arrow columns; what is out of the ordinary goes record by record through ``decode``.
+
+Lives here: both ways and the order of their rows, the envelope by the column. Doesn't: which frames can be read by the
+column (``tidemark.exchanges.columnar``), what an object accounts for (``buffer``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from streaming.consumer.decode import Dead, Decoder
+from streaming.consumer.records import Batch, Record
+from tidemark.contracts import CONTRACTS
+from tidemark.exchanges import registry
+from tidemark.exchanges.base import Ignored, Row
+from tidemark.exchanges.columnar.reader import Part, Reader
+from tidemark.lake import parquet
+
+BAD_VALUE = "bad_value"
+_TIME = pa.timestamp("us", "UTC")
+_INTEGER = pa.int64()
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record and why it is dead."""
+
+    record: Record
+    dead: Dead
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What a batch held: its rows in their order, and what else became of its records.
+
+    ``received_ns`` are the times of the rows' records.
+    """
+
+    rows: pa.RecordBatch
+    received_ns: npt.NDArray[np.int64]
+    dead: Sequence[DeadLetter]
+    ignored: int
+
+
+class Columns:
+    """Decodes the batches of one partition. Without ``keep_frames`` the verbatim frames are left out."""
+
+    def __init__(self, decoder: Decoder, *, keep_frames: bool = True) -> None:
+        self._decoder = decoder
+        self._keep_frames = keep_frames
+        self.contract = CONTRACTS[decoder.dataset]
+        self._schema = parquet.schema_of(decoder.dataset)
+        self._reader = Reader(registry.shapes(decoder.exchange, decoder.dataset))
+
+    def decode(self, batch: Batch) -> Gathered:
+        """The rows of a batch, in the order of offsets and items."""
+        received = np.asarray(batch.received_ns, np.int64)
+        parts, left = self._read(batch)
+        pieces = [(part.frames, self._with_envelope(batch, received, part)) for part in parts]
+        dead: list[DeadLetter] = []
+        ignored = 0
+        kept: list[tuple[int, list[Row]]] = []
+        for place in left:
+            record = batch.record(place)
+            outcome = self._decoder.decode(record)
+            if isinstance(outcome, Dead):
+                dead.append(DeadLetter(record, outcome))
+            elif isinstance(outcome, Ignored):
+                ignored += 1
+            else:
+                kept.append((place, outcome))
+        if kept:
+            pieces.append(self._to_batch(batch, kept, dead))
+        places, rows = _in_order(pieces, self._schema)
+        return Gathered(rows, received[places], dead, ignored)
+
+    def _read(self, batch: Batch) -> tuple[list[Part], list[int]]:
+        """What can be read by the column, and the places of the rest."""
+        if not batch.special:
+            return self._reader.read(batch.values)
+        plain = np.delete(np.arange(len(batch)), batch.special)
+        parts, left = self._reader.read([batch.values[place] for place in plain])
+        moved = [Part(plain[part.frames], part.columns) for part in parts]
+        return moved, sorted([*batch.special, *(int(plain[place]) for place in left)])
+
+    def _with_envelope(self, batch: Batch, received: npt.NDArray[np.int64], part: Part) -> pa.RecordBatch:
+        places, count = part.frames, len(part.frames)
+        whole = count == len(batch)
+        columns = {name: _repeated(value, count) for name, value in self._decoder.place.items()}
+        columns["item"] = _repeated(0, count)
+        columns["kafka_offset"] = pa.array(batch.start + places)
+        columns["received_at"] = pa.array(received[places] // 1_000, _INTEGER).view(_TIME)
+        columns["connection_id"] = pa.array(_picked(batch.connections, places, whole), pa.string())
+        columns["frame_no"] = pa.array(_picked(batch.frame_nos, places, whole), _INTEGER)
+        if self._keep_frames:
+            columns["frame"] = pa.array(_picked(batch.values, places, whole), pa.binary())
+        columns |= part.columns
+        arrays = [columns[f.name] if f.name in columns else pa.nulls(count, f.type) for f in self._schema]
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+    def _to_batch(
+        self, batch: Batch, kept: list[tuple[int, list[Row]]], dead: list[DeadLetter]
+    ) -> tuple[npt.NDArray[np.int64], pa.RecordBatch]:
+        """Rows as Arrow. A value that no column can hold makes its record a dead letter, and only that."""
+        try:
+            rows = self._arrow([row for _, rows in kept for row in rows])
+        except parquet.VALUE_ERRORS:
+            kept = [(place, rows) for place, rows in kept if self._fits(batch, place, rows, dead)]
+            rows = self._arrow([row for _, rows in kept for row in rows])
+        counts = [len(rows) for _, rows in kept]
+        return np.repeat(np.asarray([place for place, _ in kept], np.int64), counts), rows
+
+    def _fits(self, batch: Batch, place: int, rows: list[Row], dead: list[DeadLetter]) -> bool:
+        try:
+            self._arrow(rows)
+        except parquet.VALUE_ERRORS as error:
+            dead.append(DeadLetter(batch.record(place), Dead(BAD_VALUE, str(error))))
+            return False
+        return True
+
+    def _arrow(self, rows: list[Row]) -> pa.RecordBatch:
+        if not self._keep_frames:
+            rows = [{**row, "frame": None} for row in rows]
+        return parquet.to_batch(self.contract, rows)
+
+
+def _repeated(value: object, count: int) -> Any:
+    kind = pa.string() if isinstance(value, str) else _INTEGER
+    return pa.repeat(pa.scalar(value, kind), count)
+
+
+def _picked(values: list[Any], places: npt.NDArray[np.int64], whole: bool) -> list[Any]:
+    return values if whole else [values[place] for place in places]
+
+
+def _in_order(
+    pieces: list[tuple[npt.NDArray[np.int64], pa.RecordBatch]], schema: pa.Schema
+) -> tuple[npt.NDArray[np.int64], pa.RecordBatch]:
+    """All rows by the places of their records; those of one record stay as they are."""
+    if len(pieces) == 1:
+        return pieces[0]
+    places = np.concatenate([np.zeros(0, np.int64), *(places for places, _ in pieces)])
+    table = pa.Table.from_batches([rows for _, rows in pieces], schema=schema).combine_chunks()
+    order = np.argsort(places, kind="stable")
+    batches = table.take(pa.array(order)).combine_chunks().to_batches()
+    return places[order], batches[0] if batches else pa.RecordBatch.from_pylist([], schema=schema)
