@@ -60,6 +60,18 @@ unit: install ## the unit tests alone (under a minute)
 faults: install ## the fault suite: kills, races, zombies, outages, deletions, bad input
 	@infra/ci/stages faults
 
+YARDSTICKS := .tidemark/yardsticks
+
+.PHONY: bench
+bench: install $(YARDSTICKS)/.installed ## how fast it is against quixstreams and polars (ARGS="--quick --only json_to_arrow")
+	@$(BIN)/python -m tests.bench --yardsticks $(YARDSTICKS)/bin/python $(ARGS)
+
+# quixstreams needs an older client of Kafka than the platform: the yardsticks have an environment of their own.
+$(YARDSTICKS)/.installed: tests/bench/requirements.lock
+	@$(PYTHON) -m venv $(YARDSTICKS)
+	@$(BIN)/uv pip sync --quiet --python $(YARDSTICKS)/bin/python --require-hashes $<
+	@touch $@
+
 .PHONY: check
 check: install ## static checks: ruff, mypy, sqlfluff, hadolint, rendered contracts
 	@infra/ci/stages static
@@ -83,3 +95,5 @@ lock: install ## resolve the dependencies again
 	  --no-emit-index-url --all-extras pyproject.toml --output-file requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url pyproject.toml --constraint requirements.lock --output-file requirements-worker.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url tests/bench/requirements.in --output-file tests/bench/requirements.lock

@@ -7,6 +7,7 @@ act). Doesn't: work (``worker``).
 from __future__ import annotations
 
 import argparse
+import gc
 import signal
 import sys
 from collections.abc import Sequence
@@ -39,6 +40,7 @@ def main() -> int:
         _show(sink, settings)
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: sink.stop())
+        spare_collections()
         sink.run()
     except (config.SettingsError, LogChangedError, StoreError, ValueError) as error:
         structlog.get_logger().critical("sink stops", error=str(error))
@@ -54,6 +56,16 @@ def _show(sink: Sink, settings: config.Settings) -> None:
     name, monitor = settings.sink.worker, settings.monitor
     health = Health(name, sink.pulse, sink.report, monitor.stuck_after_s)
     serve(monitor.host, settings.sink.metrics_port, name, [SinkCollector(sink.meter, sink.vitals)], health)
+
+
+def spare_collections() -> None:
+    """Let the garbage collector look at what lives for long no more, and at the rest less often.
+
+    Messages are many small objects that are freed by their counts: looking for cycles took a third of the time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 def _of_their_own(settings: config.Settings, topics: Sequence[str]) -> config.Settings:

@@ -60,7 +60,7 @@ class Sink:
 
     The workers of a group share out ``topics`` (all of the configured exchanges when left out), unless ``places``
     names the partitions that this one writes. ``after_upload`` is called with an object's path between its upload
-    and the commit.
+    and the commit. ``seen`` counts the records taken.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Sink:
         self._writers: dict[Place, PartitionWriter] = {}
         self._closed: dict[Place, PartitionWriter] = {}  # assigned, not yet opened
         self._moved: set[Place] = set()  # what else this batch holds of these partitions is stale
-        self._seen = 0
+        self.seen = 0
         self._failures = 0
         self._wait_until: float | None = None
         self._waiting_for = ""
@@ -189,7 +189,7 @@ class Sink:
             writer = self._writers.get(place)
             batch = records.of_messages(group)
             if writer is not None and batch is not None and writer.take_all(batch):
-                self._seen += len(group)
+                self.seen += len(group)
                 if writer.due():
                     self._flush(writer)
                 continue
@@ -212,7 +212,7 @@ class Sink:
             self._seek(writer)
         elif taken is Taken.STALE:
             self._doubt(*place)  # nobody asked for it: the client went back by itself
-        self._seen += taken is Taken.ADDED
+        self.seen += taken is Taken.ADDED
         if writer.due():
             self._flush(writer)
 
@@ -401,7 +401,7 @@ class Sink:
     def _say(self, event: str) -> None:
         writers = list(self._writers.values())
         _log.info(
-            event, partitions=len(writers), records=self._seen, lag=sum(self._lag(w) for w in writers),
+            event, partitions=len(writers), records=self.seen, lag=sum(self._lag(w) for w in writers),
             gathered=sum(len(w.buffer) for w in writers), gathered_bytes=sum(w.buffer.bytes for w in writers),
             **vars(self.totals),
         )  # fmt: skip

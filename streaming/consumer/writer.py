@@ -144,6 +144,7 @@ class PartitionWriter:
             or (len(gathered) > 0 and hour > self._hour)
             or (len(gathered) == 0 and hour != batch.earliest_hour)
             or max(gathered.rows, len(gathered)) + len(batch) > self._around.limits.rotate_rows
+            or gathered.bytes + batch.size > self._around.limits.rotate_bytes
             or (self._until is not None and batch.start + len(batch) - 1 > self._until)
             or self.due()
         ):
