@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, LiteralString
@@ -28,6 +28,7 @@ from tidemark.settings import (
     ExchangeSettings,
     KafkaSettings,
     LakeSettings,
+    PlatformSettings,
     Settings,
     SinkSettings,
     WarehouseSettings,
@@ -39,10 +40,11 @@ PATIENCE_S = 90.0
 
 @dataclass
 class Chain:
-    """One whole chain on servers of its own."""
+    """One whole chain of one exchange on servers of its own."""
 
     settings: Settings
     folder: Path
+    exchange: str = "upbit"
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
@@ -63,7 +65,7 @@ class Chain:
 
     def load(self, *datasets: str) -> None:
         for dataset in datasets:
-            load.run(self.settings, dataset, "upbit")
+            load.run(self.settings, dataset, self.exchange)
 
     def load_until(self, offsets: int, *datasets: str) -> None:
         """Load what has landed until the ledger accounts for so many offsets of these datasets."""
@@ -94,7 +96,7 @@ class Chain:
         )
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
 
-    def rows(self, query: LiteralString, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, query: LiteralString, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.settings.warehouse.admin_url.get_secret_value()) as connection:
             return connection.execute(query, parameters).fetchall()
 
@@ -115,11 +117,14 @@ def chain(
     """A function that makes a chain against a simulator with the options given; migrated, its market list loaded."""
     made: list[Chain] = []
 
-    def make(*simulator_options: str) -> Chain:
+    def make(*simulator_options: str, exchange: str = "upbit", **taken: Any) -> Chain:
         origin = f"127.0.0.1:{process.free_port()}"
         url = fresh_database()
+        configured: ExchangeSettings = getattr(Settings(), exchange)
+        where = {"ws_url": f"ws://{origin}", "rest_url": f"http://{origin}"}
         settings = Settings(
-            upbit=ExchangeSettings(ws_url=f"ws://{origin}", rest_url=f"http://{origin}"),
+            **{exchange: configured.model_copy(update={**where, **taken})},
+            platform=PlatformSettings(exchanges=(exchange,)),
             kafka=KafkaSettings(bootstrap_servers=fresh_kafka().bootstrap),
             lake=LakeSettings(url=f"file://{tmp_path}/lake"),
             warehouse=WarehouseSettings(
@@ -127,12 +132,12 @@ def chain(
             ),
             sink=SinkSettings(rotate_seconds=1.0),
         )
-        chain = Chain(settings, tmp_path)
+        chain = Chain(settings, tmp_path, exchange)
         made.append(chain)
         chain.start("tidemark.local.simulator", "--port", origin.rpartition(":")[2], *simulator_options)
         _await_line(chain, "tidemark.local.simulator", r"simulator ready")
         migrate.run(settings)
-        fetch_markets.run(settings, "upbit")
+        fetch_markets.run(settings, exchange)
         chain.load("market")
         return chain
 
