@@ -80,6 +80,8 @@ SELECT market, code, interval, event_at, is_closed, before_at FROM (
 ) AS followed
 WHERE event_at >= %(first)s ORDER BY market, interval, event_at
 """
+#: Two connections that overlap may cut the same changes into other events: one that begins within what was reached and
+#: goes on beyond it leaves nothing out.
 _CHANGES: Final = """
 SELECT market, code, reached, reached_at, prev_update_id, event_at FROM (
     SELECT
@@ -90,10 +92,11 @@ SELECT market, code, reached, reached_at, prev_update_id, event_at FROM (
         SELECT DISTINCT ON (market, last_update_id) market, code, event_at, prev_update_id, last_update_id
         FROM raw.depth_v1
         WHERE exchange = %(exchange)s AND kind = 'update' AND load_id = ANY(%(loads)s)
-        ORDER BY market, last_update_id, event_at
+        ORDER BY market, last_update_id, prev_update_id, event_at
     ) AS changes
 ) AS followed
-WHERE event_at >= %(first)s AND event_at < %(last)s AND (reached IS NULL OR prev_update_id IS DISTINCT FROM reached)
+WHERE event_at >= %(first)s AND event_at < %(last)s
+    AND (reached IS NULL OR prev_update_id IS NULL OR prev_update_id > reached)
 ORDER BY market, event_at
 """
 _LOADS: Final = """
