@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -34,11 +36,19 @@ _EXPECTED = {
     "tidemark.jobs.migrate.TopicsError",
     "tidemark.jobs.replay_targets.ReplayError",
     "tidemark.lake.store.StoreError",
+    "tidemark.jobs.backfill.BackfillError",
+    "tidemark.transport.TransportError",
     "tidemark.warehouse.connection.WarehouseError",
 }
 _NONE: list[str] = []
 _DAY = ["%Y-%m-%d"]
 _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
+_Exchange = Annotated[str | None, typer.Option(help="One exchange; all that are carried when left out.")]
+_Dataset = Annotated[str | None, typer.Option(help="One dataset, such as trade; all when left out.")]
+_Codes = Annotated[list[str], typer.Option("--code", help="The exchange's own, such as KRW-BTC; may be given again.")]
+_From = Annotated[datetime | None, typer.Option("--from", formats=_TIMES, help="A window from here, UTC,")]
+_To = Annotated[datetime | None, typer.Option("--to", formats=_TIMES, help="until here, not included.")]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be asked, and ask nothing.")]
 _Logs = Annotated[str | None, typer.Argument(help="One service, such as sink; all of them when left out.")]
 
 
@@ -136,6 +146,57 @@ def replay(
     print(summary, file=sys.stderr)
 
 
+@app.command()
+def repair(
+    exchange: _Exchange = None,
+    dataset: _Dataset = None,
+    code: _Codes = _NONE,
+    start: _From = None,
+    end: _To = None,
+    dry_run: _DryRun = False,
+) -> None:
+    """Ask the exchanges for what is missing: every open gap, or a window."""
+    from tidemark.jobs import repair as job
+
+    settings = _settings()
+    with _refused():
+        for name in job.exchanges(settings, exchange):
+            print(
+                job.run(
+                    settings,
+                    name,
+                    dataset=dataset,
+                    codes=code,
+                    window_start=_utc(start),
+                    window_end=_utc(end),
+                    dry_run=dry_run,
+                    progress=_progress,
+                )
+            )
+
+
+@app.command()
+def backfill(
+    exchange: Annotated[str, typer.Argument(help="Whose history, such as upbit.")],
+    dataset: Annotated[str, typer.Argument(help="trade or candle.")],
+    start: Annotated[datetime, typer.Option("--from", formats=_TIMES, help="From here, UTC,")],
+    end: Annotated[datetime, typer.Option("--to", formats=_TIMES, help="until here, not included.")],
+    code: _Codes = _NONE,
+    interval: Annotated[list[str], typer.Option(help="Of candles, such as 1h; may be given again.")] = _NONE,
+    dry_run: _DryRun = False,
+) -> None:
+    """Load the history of markets in bounded chunks; run again, it goes on where it stopped."""
+    from tidemark.jobs import backfill as job
+    from tidemark.jobs.repair import exchanges
+
+    settings = _settings()
+    with _refused():
+        (name,) = exchanges(settings, exchange)
+        window = (start.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
+        widths = interval or None
+        print(job.run(settings, name, dataset, *window, code, widths, dry_run=dry_run, progress=_progress))
+
+
 @app.command(context_settings=_PASS_ON)
 def report(context: typer.Context) -> None:
     """Write and deliver the daily report of one KST date."""
@@ -152,6 +213,23 @@ def main() -> None:
             raise
         print(f"tidemark: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.replace(tzinfo=UTC)
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """What a job refuses to be asked is a mistake on the command line."""
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _progress(number: int, of: int, what: str) -> None:
+    print(f"{number} of {of}: {what}", file=sys.stderr)
 
 
 def _settings() -> config.Settings:

@@ -169,6 +169,15 @@ def rest_object(topic: str, digest: str) -> str:
     return f"{LANDING}/{topic}/{REST_CLUSTER}/{digest}.parquet"
 
 
+def revived_prefix(topic: str, origin: str, cluster: str, epoch: int, partition: int, start: int) -> str:
+    """How the paths begin of what was revived of one chain object's dead letters, as rows of ``topic``.
+
+    ``origin`` is the topic that the records lie in, ``start`` the chain object's first offset. Behind it stand the
+    generation, from 1, in four digits, and ``.parquet``.
+    """
+    return f"{LANDING}/{topic}/revived/{origin}/{cluster}-{epoch}/p{partition:04d}/{start:020d}-"
+
+
 def parse_chain_object(path: str) -> ChainObject | None:
     """What a landing path says, or None when it is not a chain object (a REST object, say)."""
     match = _CHAIN.fullmatch(path.removeprefix(f"{LANDING}/"))

@@ -150,7 +150,7 @@ def window(
     Raises:
         AirflowFailException: only one end is given, an end is no ISO 8601 instant, or the window is empty.
     """
-    given = _given_window(context.get("params") or {})
+    given = given_window(context.get("params") or {})
     if given is not None:
         return given
     run = context["dag_run"]
@@ -188,12 +188,17 @@ def wait_ends(report_day: date, minutes: int) -> datetime:
     return (midnight + timedelta(minutes=minutes)).astimezone(UTC)
 
 
-def _given_window(params: Mapping[str, Any]) -> Window | None:
+def given_window(params: Mapping[str, Any]) -> Window | None:
+    """The Params ``window_start`` and ``window_end``; None where neither is given.
+
+    Raises:
+        AirflowFailException: only one end is given, an end is no ISO 8601 instant, or the window is empty.
+    """
     start, end = params.get("window_start"), params.get("window_end")
     if not start and not end:
         return None
     if not start or not end:
-        raise AirflowFailException("give both window_start and window_end, or neither for the interval of the run")
+        raise AirflowFailException("give both window_start and window_end, or neither")
     span = Window(_parsed("window_start", start), _parsed("window_end", end))
     if span.start >= span.end:
         raise AirflowFailException(f"the window {span} is empty: window_start must lie before window_end")

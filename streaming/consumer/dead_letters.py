@@ -103,6 +103,8 @@ def headers(chain: Chain, letter: DeadLetter) -> list[tuple[str, bytes | None]]:
     ours: dict[str, bytes | None] = {
         "reason": dead.reason.encode(),
         "message": dead.message.encode("utf-8", "backslashreplace")[:_MESSAGE_BYTES],
+        "cluster": chain.cluster.encode(),
+        "epoch": str(chain.epoch).encode(),
         "topic": chain.topic.encode(),
         "partition": str(chain.partition).encode(),
         "offset": str(record.offset).encode(),

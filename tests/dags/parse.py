@@ -43,7 +43,7 @@ def main(folder: str) -> None:
 
 
 def _first_runs(dag: Any) -> list[list[str]]:
-    """The data intervals of the DAG's first two scheduled runs."""
+    """The data intervals of the DAG's first two scheduled runs; none of a DAG that only people run."""
     from airflow.timetables.base import TimeRestriction
 
     restriction = TimeRestriction(earliest=dag.start_date, latest=None, catchup=True)
@@ -51,6 +51,8 @@ def _first_runs(dag: Any) -> list[list[str]]:
     last = None
     for _ in range(2):
         info = dag.timetable.next_dagrun_info(last_automated_data_interval=last, restriction=restriction)
+        if info is None:
+            return []
         last = info.data_interval
         assert last.end - last.start > timedelta(0)
         intervals.append([last.start.isoformat(), last.end.isoformat(), info.run_after.isoformat()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import json
 import shutil
 import sys
 from datetime import datetime, timedelta
@@ -57,6 +58,9 @@ def test_two_parses_make_the_same_dags(parsed: dict[str, Any]) -> None:
 
 @dag_ids
 def test_the_scheduled_interval_is_not_empty(parsed: dict[str, Any], dag_id: str) -> None:
+    if not parsed["runs"][dag_id]:
+        assert dag_id == "raw__history__backfill", "only this one is run by people alone"
+        return
     (start, end, due), (second_start, _, _) = (
         [datetime.fromisoformat(t) for t in run] for run in parsed["runs"][dag_id]
     )
@@ -137,6 +141,12 @@ def test_the_form_explains_each_param(parsed: dict[str, Any], dag_id: str) -> No
         ("raw__trade__load", {"exchange", "dry_run"}),
         ("raw__candle__fetch", {"exchange", "window_start", "window_end", "interval", "codes", "dry_run"}),
         ("raw__trade__fetch", {"exchange", "window_start", "window_end", "codes", "dry_run"}),
+        ("raw__history__repair", {"exchange", "dataset", "codes", "window_start", "window_end", "dry_run"}),
+        (
+            "raw__history__backfill",
+            {"exchange", "dataset", "codes", "window_start", "window_end", "interval", "dry_run"},
+        ),
+        ("raw__dead_letter__reprocess", {"exchange", "dataset", "dry_run"}),
         ("raw__lake__compact", {"window_start", "window_end", "dataset", "dry_run"}),
         ("ops__completeness__check", {"window_start", "window_end", "exchange", "dry_run"}),
         ("gold__daily_report", {"report_date", "dry_run"}),
@@ -164,6 +174,33 @@ def test_each_load_announces_its_dataset(parsed: dict[str, Any]) -> None:
     for dataset in ("trade", "ticker", "orderbook", "candle", "system"):
         (task,) = tasks(parsed["dags"][f"raw__{dataset}__load"])
         assert [plain(o)["name"] for o in task["outlets"]] == [f"raw.{dataset}"]
+
+
+def test_each_exchange_has_a_task_of_its_own(parsed: dict[str, Any]) -> None:
+    """One that is down holds up no other."""
+    from tidemark.settings import Settings
+
+    carried = sorted(Settings().platform.exchanges)
+    for dag_id, verb in (("raw__history__repair", "repair"), ("raw__dead_letter__reprocess", "reprocess")):
+        assert [t["task_id"] for t in tasks(parsed["dags"][dag_id])] == [f"{verb}__{name}" for name in carried]
+
+
+def test_dags_follow_what_the_exchanges_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all three carried, each dataset's DAG has a task for each exchange that has it, and for no other."""
+    from tidemark.exchanges import registry
+
+    names = sorted(registry.EXCHANGES)
+    monkeypatch.setenv("TIDEMARK_PLATFORM__EXCHANGES", json.dumps(names))
+    found = parse(DAGS, hash_seed="1")
+    assert found["errors"] == {}
+    for dataset in ("trade", "ticker", "orderbook", "depth", "candle", "system"):
+        have = [name for name in names if dataset in registry.get(name).datasets]
+        dag = found["dags"].get(f"raw__{dataset}__load")
+        assert [t["task_id"] for t in tasks(dag)] == [f"load__{name}" for name in have] if have else dag is None
+        if dataset in ("trade", "candle", "ticker"):
+            fetched = {t["task_id"] for t in tasks(found["dags"][f"raw__{dataset}__fetch"])}
+            assert {f"fetch__{name}" for name in have} <= fetched
+    assert len(tasks(found["dags"]["raw__market__fetch"])) == 2 * len(names)
 
 
 def test_gold_has_one_task_a_model_in_their_order(parsed: dict[str, Any]) -> None:

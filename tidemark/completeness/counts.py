@@ -3,16 +3,17 @@
 Lives here: counting, object by object, and naming those that don't agree. Doesn't: which offsets there should be
 (``chain``).
 
-A gap object is red: it stands for offsets that the log had dropped before anyone read them.
+A gap object is red: it stands for offsets that the log had dropped before anyone read them. Dead letters that a later
+parser could read (``ops.revived``) are parsed or ignored; their object goes on saying what it said when written.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from psycopg import sql
 
@@ -22,6 +23,30 @@ from tidemark.completeness.verdicts import LOADING_GRACE, NAMED, Scope, Status, 
 from tidemark.warehouse.connection import Connection
 
 IDENTITY = 2
+
+
+_REVIVED: Final = """
+SELECT l.load_id, r.outcome, r.reason, count(*)
+FROM ops.load_ledger AS l
+JOIN ops.revived AS r
+    ON (r.topic, r.cluster, r.epoch, r.partition) = (l.topic, l.cluster, l.epoch, l.partition)
+    AND r.kafka_offset BETWEEN l.start_offset AND l.end_offset
+WHERE l.load_id = ANY(%s)
+GROUP BY 1, 2, 3
+"""
+
+
+@dataclass
+class _Revived:
+    """Dead letters of one object that are none any more: how many are parsed and ignored by now, and why they were."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def offsets(self) -> int:
+        """How many they are."""
+        return self.outcomes.total()
 
 
 @dataclass
@@ -52,12 +77,13 @@ def _verdict(
     if gone and frame.sealed(dataset, hour_at, IDENTITY):
         return Verdict(dataset, hour_at, IDENTITY, "green", 0, 0, kept=True)
     in_raw = raw_counts(connection, dataset, hour.loads)
+    revived = _revived(connection, hour.loads)
     expected = sum(load.rows for load in hour.loads) + sum(w.footer.rows for w in hour.waiting if w.footer)
-    problems = _problems(hour.loads, in_raw, landing, gone)
+    problems = _problems(hour.loads, in_raw, revived, landing, gone)
     late = hour.waiting if frame.over(hour_at, LOADING_GRACE) else [w for w in hour.waiting if w.problem]
     problems += [{"what": w.problem or "not loaded", "path": w.listed.path} for w in late]
     status: Status = "red" if problems else "open" if hour.waiting else "green"
-    detail: dict[str, Any] = _totals(hour.loads)
+    detail: dict[str, Any] = _totals(hour.loads, revived)
     if problems:
         detail |= {"problems": problems[:NAMED], "problem_count": len(problems)}
     if hour.waiting:
@@ -78,8 +104,22 @@ def raw_counts(connection: Connection, dataset: str, loads: Sequence[Load]) -> d
     return dict(connection.execute(query, [ids, min(received), max(received)]).fetchall())
 
 
+def _revived(connection: Connection, loads: Iterable[Load]) -> dict[int, _Revived]:
+    """What was revived of each chain object's dead letters."""
+    ids = [load.load_id for load in loads if load.kind == "data" and load.dead]
+    found: dict[int, _Revived] = defaultdict(_Revived)
+    for load_id, outcome, reason, count in connection.execute(_REVIVED, [ids]) if ids else ():
+        found[load_id].outcomes[outcome] += count
+        found[load_id].reasons[reason] += count
+    return found
+
+
 def _problems(
-    loads: Iterable[Load], in_raw: dict[int, int], landing: Landing, gone: Collection[datetime]
+    loads: Iterable[Load],
+    in_raw: dict[int, int],
+    revived: dict[int, _Revived],
+    landing: Landing,
+    gone: Collection[datetime],
 ) -> list[dict[str, Any]]:
     missing = {load.path for load in landing.missing}
     rewritten = {load.path: landed for load, landed in landing.rewritten}
@@ -87,6 +127,9 @@ def _problems(
     for load in loads:
         for what in _wrong(load, in_raw.get(load.load_id, 0), gone):
             found.append(_named(load, what))
+        again = revived.get(load.load_id, _Revived())
+        if again.offsets > load.dead:
+            found.append(_named(load, f"{load.dead} dead letters, {again.offsets} of them revived"))
         if load.path in missing:
             found.append(_named(load, f"object missing; {load.rows} rows stand in raw"))
         if load.path in rewritten:
@@ -119,10 +162,18 @@ def _named(load: Load, what: str) -> dict[str, Any]:
     }
 
 
-def _totals(loads: Iterable[Load]) -> dict[str, Any]:
+def _totals(loads: Iterable[Load], revived: dict[int, _Revived]) -> dict[str, Any]:
     totals: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     for load in loads:
-        totals.update(objects=1, parsed=load.parsed, dead=load.dead, ignored=load.ignored)
+        totals.update(objects=1)
+        if load.kind == "revived":
+            continue  # its offsets are those of a chain object, of this topic or another
+        again = revived.get(load.load_id, _Revived())
+        totals.update(parsed=load.parsed, dead=load.dead - again.offsets, ignored=load.ignored)
+        totals.update(again.outcomes)
         reasons.update(load.dead_reasons)
-    return {**totals, **({"dead_reasons": dict(reasons)} if reasons else {})}
+        reasons.subtract(again.reasons)
+        totals.update({"revived": again.offsets} if again.offsets else {})
+    left = {reason: count for reason, count in reasons.items() if count}
+    return {**totals, **({"dead_reasons": left} if left else {})}

@@ -161,7 +161,7 @@ def _untaken(one: _Landed, taken: list[Source]) -> Iterator[Source]:
     """
     path, footer = one.listed.path, one.footer
     chain = path.rpartition("/")[0]
-    if footer.kind == "rest":
+    if footer.kind in ("rest", "revived"):
         if not any(source.path == path for source in taken):
             yield Source(path, footer.start, footer.end, footer.rows)
         return

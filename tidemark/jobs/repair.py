@@ -33,7 +33,7 @@ from tidemark.jobs.fetching import SERIES_ERRORS, Fetcher, Progress, Series, che
 from tidemark.lake.store import ObjectStore, StoreError, open_store
 from tidemark.settings import Settings
 from tidemark.warehouse.connection import Connection, connect
-from tidemark.warehouse.load import load_object
+from tidemark.warehouse.load import load_path
 
 log = logging.getLogger(__name__)
 #: Our clock and the exchange's may differ, and a silence is measured by ours.
@@ -274,7 +274,7 @@ def _ask(repair: _Repair, gap: Gap) -> _Asked:
         try:
             answer = repair.fetch.land(gap.dataset, one)
             if answer.rows:
-                _load(repair, answer.path)
+                load_path(repair.connection, repair.store, answer.path)
                 asked.paths.append((answer.path, answer.rows))
         except NotServedError as error:
             asked.refused.append(str(error))
@@ -321,12 +321,6 @@ def _spans(gap: Gap, interval: str, now: datetime) -> list[tuple[datetime, datet
         first = begin + (first - begin) // width * width
         return [(first, min(last, now))] if first < min(last, now) else []
     return list(days(first, min(last, now))) if first < min(last, now) else []
-
-
-def _load(repair: _Repair, path: str) -> None:
-    listed = next((one for one in repair.store.list(path) if one.path == path), None)
-    if listed is not None:
-        load_object(repair.connection, repair.store, listed)
 
 
 def _book_objects(repair: _Repair, one: KnownGap, asked: _Asked) -> int:

@@ -50,13 +50,23 @@ class FrameSum:
 
 
 @dataclass(frozen=True, slots=True)
+class Revived:
+    """A dead letter that could be read later: ``outcome`` is ``parsed`` or ``ignored``, ``reason`` why it was dead."""
+
+    offset: int
+    outcome: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Footer:
     """What one landing object accounts for: every offset from ``start`` to ``end``, both included.
 
     ``rows`` are rows of the file; ``parsed``, ``dead`` and ``ignored`` count offsets. ``kind`` is ``data``, ``gap``
-    (the log no longer held these offsets: no rows) or ``rest`` (fetched, no offsets of a log). ``fingerprint`` is
-    that of the record at ``end``, empty where there is none. ``received_min`` and ``received_max`` are Unix
-    nanoseconds over the rows, None without rows.
+    (the log no longer held these offsets: no rows), ``rest`` (fetched, no offsets of a log) or ``revived`` (dead
+    letters of the chain object with these offsets, which is of the topic ``origin``; ``revived`` lists them).
+    ``fingerprint`` is that of the record at ``end``, empty where there is none. ``received_min`` and ``received_max``
+    are Unix nanoseconds over the rows, None without rows.
     """
 
     topic: str
@@ -69,13 +79,15 @@ class Footer:
     parsed: int = 0
     dead: int = 0
     ignored: int = 0
-    kind: Literal["data", "gap", "rest"] = "data"
+    kind: Literal["data", "gap", "rest", "revived"] = "data"
     fingerprint: str = ""
     dead_reasons: Mapping[str, int] = field(default_factory=dict)
     frames: tuple[FrameSum, ...] = ()
     received_min: int | None = None
     received_max: int | None = None
     quality: Mapping[str, int] = field(default_factory=dict)
+    origin: str = ""
+    revived: tuple[Revived, ...] = ()
 
     @property
     def offsets(self) -> int:
@@ -89,6 +101,7 @@ class Footer:
         values["dead_reasons"] = dict(self.dead_reasons)
         values["quality"] = dict(self.quality)
         values["frames"] = [[f.connection, f.hour, f.count, f.min, f.max, f.sum] for f in self.frames]
+        values["revived"] = [[r.offset, r.outcome, r.reason] for r in self.revived]
         return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
@@ -102,6 +115,7 @@ class Footer:
             values = json.loads(text)
             known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
             known["frames"] = tuple(FrameSum(*entry) for entry in values.get("frames", ()))
+            known["revived"] = tuple(Revived(*entry) for entry in values.get("revived", ()))
             return cls(**known)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a footer: {error}") from error

@@ -29,7 +29,7 @@ from tidemark import naming
 from tidemark.contracts import CONTRACTS, Contract
 from tidemark.lake import parquet
 from tidemark.lake.parquet import CorruptObjectError, Footer
-from tidemark.lake.store import Listed, ObjectStore, StoreError, StoreUnavailableError, crc32c
+from tidemark.lake.store import Listed, ObjectMissingError, ObjectStore, StoreError, StoreUnavailableError, crc32c
 from tidemark.warehouse import copy_binary
 from tidemark.warehouse.connection import Connection, WarehouseError
 
@@ -61,6 +61,22 @@ INSERT INTO ops.load_ledger (
 _FRAMES: Final = """
 INSERT INTO ops.frame_ledger (load_id, connection_id, hour_at, frame_count, frame_min, frame_max, frame_sum)
 VALUES (%s, %s, %s, %s, %s, %s, %s)
+"""
+
+
+_REVIVED: Final = """
+INSERT INTO ops.revived (topic, cluster, epoch, partition, kafka_offset, outcome, reason, load_id)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+"""
+_STILL_DEAD: Final = """
+SELECT l.dead - (
+    SELECT count(*) FROM ops.revived AS r
+    WHERE (r.topic, r.cluster, r.epoch, r.partition) = (l.topic, l.cluster, l.epoch, l.partition)
+        AND r.kafka_offset BETWEEN l.start_offset AND l.end_offset
+)
+FROM ops.load_ledger AS l
+WHERE l.kind = 'data' AND l.topic = %(topic)s AND l.cluster = %(cluster)s AND l.epoch = %(epoch)s
+    AND l.partition = %(partition)s AND l.start_offset = %(start)s AND l.end_offset = %(end)s
 """
 
 
@@ -165,6 +181,18 @@ def load_object(connection: Connection, store: ObjectStore, listed: Listed, *, w
     return copied
 
 
+def load_path(connection: Connection, store: ObjectStore, path: str) -> int | None:
+    """Load the object at ``path`` (see :func:`load_object`).
+
+    Raises:
+        ObjectMissingError: there is none.
+    """
+    for listed in store.list(path):
+        if listed.path == path:
+            return load_object(connection, store, listed)
+    raise ObjectMissingError(f"{path} is not in the lake")
+
+
 def ensure_partition(connection: Connection, dataset: str, day: date) -> bool:
     """Make raw's partition of one UTC day unless it exists; True when this call made it.
 
@@ -257,13 +285,20 @@ def _check_name(path: str, topic: str, footer: Footer) -> None:
     chain = naming.parse_chain_object(path)
     if chain is None:
         digest = path.rpartition("/")[2].removesuffix(".parquet")
-        agrees = footer.kind == "rest" and footer.topic == topic and path == naming.rest_object(topic, digest)
+        rest = footer.kind == "rest" and path == naming.rest_object(topic, digest)
+        agrees = footer.topic == topic and (rest or _is_revived(path, footer))
     else:
         named = (chain.topic, chain.cluster, chain.epoch, chain.partition, chain.start)
         told = (footer.topic, footer.cluster, footer.epoch, footer.partition, footer.start)
-        agrees = footer.kind != "rest" and named == told and footer.end >= footer.start
+        agrees = footer.kind in ("data", "gap") and named == told and footer.end >= footer.start
     if not agrees:
         raise CorruptObjectError(f"{path}: name and footer don't agree, so it isn't what the sink wrote; move it away")
+
+
+def _is_revived(path: str, footer: Footer) -> bool:
+    f = footer
+    prefix = naming.revived_prefix(f.topic, f.origin, f.cluster, f.epoch, f.partition, f.start)
+    return f.kind == "revived" and path.startswith(prefix) and len(f.revived) == f.parsed + f.ignored
 
 
 def _check_columns(path: str, contract: Contract, file: pq.ParquetFile) -> None:
@@ -318,7 +353,22 @@ def _enter(connection: Connection, found: _Object) -> int:
             "INSERT INTO ops.load_hour (load_id, hour_at, rows) VALUES (%s, %s, %s)",
             [(load_id, hour, rows) for hour, rows in sorted(found.event_hours.items())],
         )
+    if found.footer.kind == "revived":
+        _enter_revived(connection, found, load_id)
     return load_id
+
+
+def _enter_revived(connection: Connection, found: _Object, load_id: int) -> None:
+    """Book each offset once; never more of them than the chain object has dead letters."""
+    f = found.footer
+    with connection.cursor() as cursor:
+        place = (f.origin, f.cluster, f.epoch, f.partition)
+        cursor.executemany(_REVIVED, [(*place, r.offset, r.outcome, r.reason, load_id) for r in f.revived])
+    values = {"topic": f.origin, "cluster": f.cluster, "epoch": f.epoch, "partition": f.partition}
+    row = connection.execute(_STILL_DEAD, {**values, "start": f.start, "end": f.end}).fetchone()
+    if row is None or row[0] < 0:
+        held = "is not loaded" if row is None else f"has {-row[0]} dead letters fewer"
+        raise CorruptObjectError(f"{found.listed.path}: the object of {f.origin} from offset {f.start} {held}")
 
 
 def _ledger_row(connection: Connection, found: _Object) -> dict[str, Any]:
@@ -349,11 +399,12 @@ def _receive_hour(connection: Connection, found: _Object) -> datetime:
     if found.footer.frames:
         return _hour(min(frame.hour for frame in found.footer.frames))
     footer = found.footer
+    first = footer.start if footer.kind == "revived" else footer.start - 1
     row = connection.execute(
         """SELECT hour_at FROM ops.load_ledger
-        WHERE topic = %s AND cluster = %s AND epoch = %s AND partition = %s AND start_offset < %s
+        WHERE topic = %s AND cluster = %s AND epoch = %s AND partition = %s AND start_offset <= %s
         ORDER BY start_offset DESC LIMIT 1""",
-        [footer.topic, footer.cluster, footer.epoch, footer.partition, footer.start],
+        [footer.origin or footer.topic, footer.cluster, footer.epoch, footer.partition, first],
     ).fetchone()
     return row[0] if row else datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 
