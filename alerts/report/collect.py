@@ -341,11 +341,17 @@ def _coverage(connection: Connection, book: _Book, report_date: date) -> None:
 
 
 def _set_aside(connection: Connection, book: _Book, report_date: date) -> None:
-    """Trades of the day that are in no figure: dead letters and quarantined rows. A load counts once."""
+    """Trades of the day that are in no figure: dead letters (less those revived) and quarantined rows."""
     (row,) = _query(
         connection,
         """select
-               (select coalesce(sum(dead), 0) from ops.load_ledger ledger where dataset = 'trade' and (
+               (select coalesce(sum(dead - (
+                   select count(*) from ops.revived again
+                   where (again.topic, again.cluster, again.epoch, again.partition)
+                       = (ledger.topic, ledger.cluster, ledger.epoch, ledger.partition)
+                       and again.kafka_offset between ledger.start_offset and ledger.end_offset
+                       and ledger.kind = 'data')), 0)
+               from ops.load_ledger ledger where dataset = 'trade' and (
                    (hour_at >= %(start)s and hour_at < %(end)s) or exists (
                        select from ops.load_hour bridge where bridge.load_id = ledger.load_id
                        and bridge.hour_at >= %(start)s and bridge.hour_at < %(end)s))) as dead,

@@ -1,11 +1,12 @@
 """Whether nothing was lost and nothing doubled: the identities, computed from the books and what lies there.
 
-Lives here: one module an identity (``socket`` 0, ``chain`` 1, ``counts`` 2, ``accounting`` 3, ``arithmetic`` 4), what
-they share (``verdicts``, ``loads``), the broker's watermarks (``watermarks``), stretches without a connection
-(``gaps``), coverage for reports (``summary``), and ``check``, which puts them together. Doesn't: repairs.
+Lives here: one module an identity (``socket`` 0, ``chain`` 1, ``counts`` 2, ``accounting`` 3, ``arithmetic`` 4,
+``witness`` 5 with ``volumes`` and ``sequences``), what they share (``verdicts``, ``loads``), the broker's watermarks
+(``watermarks``), the book of gaps (``gaps``) and what fills it (``silence``, ``lost``), coverage for reports
+(``summary``), and ``check``, which puts them together. Doesn't: repairs (``jobs.repair``).
 
 Verdicts stand in ``ops.completeness``, a row for each exchange, dataset, hour and identity; identities 0 to 2 by
-receive hour, 3 and 4 by event hour (5, the witness, is a later one: nothing computes it yet):
+receive hour, 3 to 5 by event hour:
 
 * **green**: what should be there is there, exactly. **red**: something is missing, doubled or different, and
   ``detail`` names it. **open**: nothing is proven wrong, but something that exists still waits (to land, to be

@@ -5,7 +5,8 @@ decimals. Doesn't: ids (``sequences``), verdicts (``witness``).
 
 Where a bar is there, its volume must be the sum of its trades' sizes, and its count their number where it says one.
 Some exchanges have no bar without trades, so a minute with neither is witnessed by the hour's bar, if there is one. A
-market is looked at in the hours in which it was heard (a trade, or a bar over the socket).
+market is looked at in the hours in which it was heard: a trade, or a bar over the socket. What an exchange tells a new
+subscriber of the past (its latest trade may be hours old) makes no hour one that was heard.
 """
 
 from __future__ import annotations
@@ -29,14 +30,17 @@ _BARS: Final = """
 WITH trades AS MATERIALIZED (
     SELECT
         market, min(code) AS code, date_bin(%(width)s, event_at, timestamptz '2000-01-01 00:00:00+00') AS bin,
-        sum(size) AS base, sum(coalesce(last_trade_id - first_trade_id + 1, 1)) AS n
+        sum(size) AS base, sum(coalesce(last_trade_id - first_trade_id + 1, 1)) AS n,
+        bool_or(stream_type IS DISTINCT FROM 'SNAPSHOT') AS live
     FROM silver.trade
     WHERE exchange = %(exchange)s AND event_at >= %(first)s AND event_at < %(last)s
     GROUP BY market, bin
 ),
 
 bars AS MATERIALIZED (
-    SELECT market, code, event_at AS bin, volume_base, trade_count, source = 'ws' AS heard
+    SELECT
+        market, code, event_at AS bin, volume_base, trade_count,
+        source = 'ws' AND stream_type IS DISTINCT FROM 'SNAPSHOT' AS live
     FROM silver.candle
     WHERE exchange = %(exchange)s AND interval = %(interval)s AND event_at >= %(first)s AND event_at < %(last)s
         AND coalesce(is_closed, source = 'ws' OR received_at >= event_at + %(width)s)
@@ -45,8 +49,8 @@ bars AS MATERIALIZED (
 compared AS (
     SELECT
         market, coalesce(trades.code, bars.code) AS code, bin,
-        coalesce(base, 0) AS base, coalesce(n, 0) AS n, volume_base, trade_count, coalesce(heard, false) AS heard,
-        trades.bin IS NOT NULL AS traded, bars.bin IS NOT NULL AS witnessed,
+        coalesce(base, 0) AS base, coalesce(n, 0) AS n, volume_base, trade_count,
+        coalesce(trades.live, false) OR coalesce(bars.live, false) AS live, bars.bin IS NOT NULL AS witnessed,
         coalesce(base, 0) <> volume_base OR coalesce(n, 0) <> trade_count AS differs
     FROM trades FULL JOIN bars USING (market, bin)
 ),
@@ -60,7 +64,7 @@ hours AS (
         array_agg(bin ORDER BY bin) FILTER (WHERE NOT witnessed) AS unwitnessed
     FROM compared
     GROUP BY market, date_bin('1 hour', bin, timestamptz '2000-01-01 00:00:00+00')
-    HAVING bool_or(traded OR heard)
+    HAVING bool_or(live)
 )
 
 SELECT

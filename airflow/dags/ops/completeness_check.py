@@ -25,7 +25,7 @@ from tidemark_batch import (
 from tidemark_registry import COMPLETENESS_ASSET, EXCHANGES
 
 DOC = """
-Check that what came in is what lies there: identities 0 to 4 for each exchange, dataset and hour.
+Check that what came in is what lies there: identities 0 to 5 for each exchange, dataset and hour.
 
 Ten minutes past each hour, for the hour that has closed and again for the day before it, so that what was still open
 gets its verdict. `check` writes `ops.completeness` and logs the table. `assert_green` fails when a row is red and names
@@ -34,7 +34,8 @@ hour's check, or a run by hand, looks again.
 
 **By hand:** any window of whole hours (UTC). **When `assert_green` fails:** its log names identity, dataset, hour and
 range. Identities 0 to 2 point at the socket, the chain or the load; 3 and 4 at silver and gold; a conflict in 3
-means that the exchange said two things of one event: the rows are in `silver.quarantine`, for someone to judge.
+means that the exchange said two things of one event: the rows are in `silver.quarantine`, for someone to judge. 5 is
+what the exchange itself says (its candles, its ids): `raw__history__repair` asks for what is missing.
 """
 
 with DAG(

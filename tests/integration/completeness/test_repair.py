@@ -199,6 +199,16 @@ def test_bars_that_are_missing_are_asked_for_and_witness_then(place: Place) -> N
     assert {row[4] for row in book(place)} == {"repaired"}
 
 
+def test_what_a_new_subscriber_is_told_of_the_past_makes_no_hour_one_that_was_heard(place: Place) -> None:
+    """The latest trade before the subscription lies in an hour that nobody listened to."""
+    rows = trades(chain(), 0, 1, START + 10 * MINUTE, code=BTC, stream_type="SNAPSHOT")
+    rows += trades(chain(), 1, 1, START + 2 * HOUR, code=BTC, stream_type="REALTIME")
+    land(place.store, chain(), rows)
+    fetch_candles.run(place.settings, "upbit", "1m", START, END)
+    loaded(place)
+    assert {hour: status for hour, (status, _) in verdicts(place).items()} == {2: "red"}
+
+
 def test_an_exchange_that_does_not_answer_leaves_the_gap_open(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tidemark.transport.Patience.__init__.__defaults__", (1, 0.0, 0.0, 1.0, 1.0))
     gaps.write(place.opened[0], "upbit", [Gap("trade", START, START + MINUTE, "disconnected", {"codes": [BTC]})])
