@@ -13,7 +13,11 @@ import sys
 import structlog
 import uvloop
 
+from streaming.health import Health
+from streaming.metrics import serve
+from streaming.notify import ServiceManager
 from streaming.producer import app
+from streaming.producer.metrics import ProducerCollector
 from tidemark import logs, settings
 
 
@@ -24,15 +28,16 @@ def main() -> int:
         description="Every frame of the exchanges' sockets, verbatim, into Kafka. Settings come from the environment.",
     )
     parser.add_argument("--exchange", action="append", help="only this exchange (may be given again); default: all")
-    parser.add_argument("--log-level", default="INFO")
+    parser.add_argument("--log-level", help="default: TIDEMARK_LOG__LEVEL")
     options = parser.parse_args()
     try:
-        setup = _setup(settings.load(), options.exchange)
-        logs.setup(setup.producer.worker, options.log_level)
+        loaded = settings.load()
+        setup = _setup(loaded, options.exchange)
+        logs.setup(setup.producer.worker, options.log_level or loaded.log.level, loaded.log)
     except (settings.SettingsError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    return uvloop.run(_run(setup))
+    return uvloop.run(_run(setup, loaded.monitor))
 
 
 def _setup(loaded: settings.Settings, chosen: list[str] | None) -> app.Setup:
@@ -43,13 +48,23 @@ def _setup(loaded: settings.Settings, chosen: list[str] | None) -> app.Setup:
     return app.Setup(exchanges, loaded.kafka, loaded.producer, loaded.sink.group)
 
 
-async def _run(setup: app.Setup) -> int:
+def _show(worker: app.Worker, setup: app.Setup, monitor: settings.MonitorSettings) -> None:
+    """Metrics and health, for as long as the process lives."""
+    name = setup.producer.worker
+    health = Health(name, worker.pulse, worker.readiness.report, monitor.stuck_after_s)
+    collector = ProducerCollector(worker.counts, worker.book_counts, worker.broker, worker.gate, worker.latency)
+    serve(monitor.host, setup.producer.metrics_port, name, [collector], health)
+
+
+async def _run(setup: app.Setup, monitor: settings.MonitorSettings) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        return await app.run(setup, stop)
+        worker = app.Worker(setup, stop, ServiceManager(*settings.service_manager()))
+        _show(worker, setup, monitor)
+        return await worker.run()
     except Exception:
         structlog.get_logger().exception("the producer failed")
         return 1

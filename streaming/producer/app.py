@@ -17,6 +17,9 @@ from typing import Any, Final
 import structlog
 from confluent_kafka import KafkaException
 
+from streaming.health import Pulse
+from streaming.metrics import Buckets
+from streaming.notify import ServiceManager
 from streaming.producer.books import DEPTH, BookCounts, BookKeeper
 from streaming.producer.breaker import Breaker
 from streaming.producer.broker import Broker
@@ -24,7 +27,9 @@ from streaming.producer.counts import Counts, ExchangeCounts
 from streaming.producer.feed import Feed
 from streaming.producer.gate import Gate
 from streaming.producer.link import Desk, FrameListener
+from streaming.producer.metrics import LATENCY_S
 from streaming.producer.pace import CommitWatch, Pace
+from streaming.producer.readiness import Readiness
 from streaming.producer.records import ConnectionNames
 from streaming.producer.session import Line
 from streaming.producer.snapshots import Snapshots
@@ -65,7 +70,7 @@ async def run(setup: Setup, stop: asyncio.Event) -> int:
 class Worker:
     """One producer, from its start to its end."""
 
-    def __init__(self, setup: Setup, stop: asyncio.Event) -> None:
+    def __init__(self, setup: Setup, stop: asyncio.Event, manager: ServiceManager | None = None) -> None:
         producer = setup.producer
         self._setup = setup
         self._stop = stop
@@ -78,6 +83,12 @@ class Worker:
         self.broker = Broker(
             setup.kafka, producer.worker, self.gate, producer.max_buffer_bytes, producer.linger_ms, self._pace
         )
+        servers = setup.kafka.bootstrap_servers
+        self.readiness = Readiness(setup.exchanges.keys(), servers, self.counts, self.broker, self.gate)
+        self.pulse = Pulse(manager, self.readiness.report)
+        self.latency = Buckets(LATENCY_S)
+        self.broker.on_turn = self._turn
+        self.broker.on_latency = self.latency.observe
 
     async def run(self) -> int:
         """See ``app.run``."""
@@ -110,6 +121,7 @@ class Worker:
                 continue
             if missing:
                 raise StartError(f"no such topics: {', '.join(missing)}; make them with `tidemark migrate`")
+            self.readiness.broker_found = True
             return
 
     async def _watch_sink(self, pace: Pace) -> CommitWatch:
@@ -164,6 +176,7 @@ class Worker:
         running += [asyncio.create_task(feed.run(ending)) for _, feed in feeds.values()]
         await first_of(self._stop, *running[1:], *beside, failed)
         log.info("stopping", because="asked to" if self._stop.is_set() else "something failed")
+        self.pulse.stopping()
         self._end_by = asyncio.get_running_loop().time() + self._setup.producer.drain_timeout_s
         ending.set()
         failed.cancel()
@@ -189,6 +202,10 @@ class Worker:
         while True:
             await asyncio.sleep(self._setup.heartbeat_s)
             self._say("alive")
+
+    def _turn(self) -> None:
+        self.readiness.turn()
+        self.pulse.beat()
 
     def _say(self, event: str) -> None:
         broker, gate = self.broker, self.gate

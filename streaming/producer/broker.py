@@ -19,10 +19,10 @@ from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
-import msgspec
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from streaming.producer import statistics
 from streaming.producer.gate import Gate
 from streaming.producer.pace import Pace
 from streaming.producer.records import Headers, Record
@@ -39,19 +39,12 @@ _ANY_PARTITION: Final = -1
 _SMALLEST_BYTES: Final = 1024
 
 
-class _Statistics(msgspec.Struct):
-    msg_size: int = 0
-
-
-_STATISTICS: Final = msgspec.json.Decoder(_Statistics)
-
-
 class Broker:
     """Sends records and keeps count of those on their way.
 
     ``failed`` is set when a record could not be delivered for good. ``pace``, where there is one, is told of every
-    record that is sent and delivered. ``on_latency(seconds)`` is called up to 200 times a second: how long it took
-    until everything taken before some moment was delivered.
+    record that is sent and delivered. ``on_latency(seconds, count)`` is called once a second, some times: so many
+    records took so long from here into the broker's log.
     """
 
     def __init__(
@@ -77,7 +70,9 @@ class Broker:
         self.buffered_bytes = 0
         #: The longest way to the broker since somebody set this to zero, in seconds.
         self.slowest_s = 0.0
-        self.on_latency: Callable[[float], None] = lambda seconds: None
+        self.on_latency: Callable[[float, int], None] = lambda seconds, count: None
+        #: Called each time that deliveries were looked at: the work loop turns.
+        self.on_turn: Callable[[], None] = lambda: None
         self._producer = Producer(
             {
                 **_configuration(settings, client_id, linger_ms),
@@ -138,6 +133,7 @@ class Broker:
         """Serve deliveries until cancelled."""
         while True:
             self._serve()
+            self.on_turn()
             await asyncio.sleep(_BUSY_S if self.in_flight else _IDLE_S)
 
     async def drain(self, timeout_s: float) -> bool:
@@ -168,7 +164,6 @@ class Broker:
         while self._marks and self._marks[0][0] <= delivered:
             seconds = now - self._marks.popleft()[1]
             self.slowest_s = max(self.slowest_s, seconds)
-            self.on_latency(seconds)
         if in_flight and (not self._marks or self._marks[-1][0] < self.taken):
             self._marks.append((self.taken, now))
 
@@ -214,7 +209,10 @@ class Broker:
             log.warning("broker trouble", error=str(error))
 
     def _statistics(self, text: str) -> None:
-        self.buffered_bytes = _STATISTICS.decode(text).msg_size
+        found = statistics.read(text)
+        self.buffered_bytes = found.msg_size
+        for seconds, count in found.latencies():
+            self.on_latency(seconds, count)
 
 
 def _configuration(settings: KafkaSettings, client_id: str, linger_ms: float) -> dict[str, Any]:

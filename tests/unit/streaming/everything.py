@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 from prometheus_client.registry import Collector
 
 from streaming.consumer.metrics import Meter, SinkCollector, SinkVitals, TopicLag
 from streaming.metrics import Buckets
-from streaming.producer.metrics import LATENCY_S, ExchangeVitals, ProducerCollector, ProducerVitals
+from streaming.producer.books import BookCounts
+from streaming.producer.counts import Counts, End
+from streaming.producer.metrics import LATENCY_S, ProducerCollector
 from tidemark.lake.parquet import Footer
 
 TOPIC = "raw.upbit.trade.v1"
@@ -27,9 +29,23 @@ def everything() -> list[Collector]:
     meter.wrote(footer(100, 109, rows=0, kind="gap"), 700, 0.2, 3 * 10**18)
     meter.commit_failures = 3
     vitals = SinkVitals({TOPIC: TopicLag(12, 3.5)}, 4, 1, 50, 200, 2, True, {("trade", "negative_price"): 7})
+    return [SinkCollector(meter, lambda: vitals), ProducerCollector(*producer_parts())]
+
+
+def producer_parts() -> tuple[Counts, dict[str, BookCounts], Any, Any, Buckets]:
+    """Counts, books, broker, gate and latency of a producer; broker and gate are no more than their figures."""
     latency = Buckets(LATENCY_S)
     latency.observe(0.004, 90)
     latency.observe(0.3, 10)
-    exchange = ExchangeVitals({"trade": 10}, {"trade": 999}, 3, 2, 5, 1, Counter(silent=3), True, 4, 1_500_000_000)
-    producer = ProducerVitals({"upbit": exchange}, 100, 0, 7, 32, 64, True, 1.5, 2)
-    return [SinkCollector(meter, lambda: vitals), ProducerCollector(lambda: producer, latency)]
+    counts = Counts()
+    upbit = counts["upbit"]
+    upbit.datasets["trade"].frames, upbit.datasets["trade"].bytes = 10, 999
+    upbit.planned, upbit.opened, upbit.closed, upbit.failed_connects = 3, 5, 3, 1
+    upbit.ends[End.SILENT], upbit.ends[End.CLOSED] = 3, 1
+    upbit.silences["trade"] = 3
+    upbit.breaker, upbit.breaker_opened = "open", 1
+    upbit.silent_streams = {"c-1": 3, "c-2": 1}
+    upbit.newest_ns = 1_500_000_000
+    broker = SimpleNamespace(buffered_bytes=32, fill=0.5, in_flight=7, delivered=100, failures=0)
+    gate = SimpleNamespace(held=True, held_s=1.5, times_held=2)
+    return counts, {"upbit": BookCounts(changes=8, breaks=2)}, broker, gate, latency
