@@ -604,6 +604,19 @@ def test_a_stream_that_nobody_hears_any_more_has_a_gap_without_an_end(place: Pla
     assert place.value("SELECT count(*) FROM ops.gap") == 1
 
 
+def test_a_connection_that_said_nothing_counts_until_its_last_frame(place: Place) -> None:
+    minute = timedelta(minutes=1)
+    connections(place, ("c1", "open", T0), ("c2", "open", T0 + 11 * minute))
+    system = chain("system")
+    last = (T0 + 8 * minute).isoformat()
+    record = {"exchange": "upbit", "kind": "close", "connection": "c1", "worker": "w", "event_at": T0 + 10 * minute}
+    record |= {"reason": "nothing came for 120 s", "frames": 0, "extra": f'{{"last_frame_at": "{last}"}}'}
+    land(place.store, system, [record | envelope(system, 2, T0 + 10 * minute) | {"frame_no": None}])
+    load(place, "system")
+    [gap] = silence.find(place.opened[0], frame(place))
+    assert (gap.from_at, gap.to_at, gap.cause) == (T0 + 8 * minute, T0 + 11 * minute, "silent")
+
+
 def test_a_stream_that_was_closed_in_order_and_never_opened_again(place: Place) -> None:
     minute = timedelta(minutes=1)
     connections(place, ("c1", "open", T0), ("c1", "close", T0 + 10 * minute))
