@@ -14,7 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.exchanges.binance import samples as binance
 from tests.exchanges.columnar import captured, check, rows
+from tests.exchanges.okx import samples as okx
 from tests.exchanges.upbit import samples
 from tidemark.exchanges import registry
 from tidemark.exchanges.base import Unparsable
@@ -28,6 +30,16 @@ SAMPLES = {
     ("upbit", dataset): [*frames, *([samples.TRADE_2021] if dataset == "trade" else [])]
     for dataset, frames in samples.BY_DATASET.items()
 }
+SAMPLES["okx", "trade"] = [*okx.BY_DATASET["trade"], okx.TRADE.replace(b'"count":"3"', b'"count":"1"')]
+SAMPLES |= {
+    ("binance", dataset): [frame, binance.wrapped(frame, binance.STREAMS[dataset])]
+    for dataset, frame in binance.BY_DATASET.items()
+}
+SAMPLES["binance", "depth"] += [
+    frame.replace(b'[["64250.10","0.750"]]', other)
+    for frame in SAMPLES["binance", "depth"]
+    for other in (b"[]", b'[["1","2"],["3","4"]]')
+]
 DECLARED = [(name, d) for name in registry.EXCHANGES for d in registry.get(name).datasets if registry.shapes(name, d)]
 
 #: What a value may be replaced with.
@@ -50,6 +62,8 @@ VALUES = [
     ),
     *(b'"]"', b'"}"', b'"{"', b"[1]", b'[["1","2"]]', b'[["1","2","3"]]', b"", b"1,2", b'"1","2"'),
 ]
+#: Captured frames of no common spelling: options and inverse contracts, fields that were dropped since.
+_ONE_BY_ONE = {("okx", "trade"): 8}
 _VALUE = re.compile(rb'(?<=:)("[^"]*"|[-0-9.eE+]+|null|true|false)|(?<=\[)"[^"]*"')
 
 
@@ -145,7 +159,7 @@ def test_every_captured_frame_is_read_as_the_parser_reads_it(exchange: str, capt
             continue
         reader = Reader(registry.shapes(exchange, dataset))
         left = [n for at in range(0, len(frames), 500) for n in check(exchange, dataset, frames[at : at + 500], reader)]
-        assert len(left) <= len(frames) // 20 + 2
+        assert len(left) <= len(frames) // 20 + _ONE_BY_ONE.get((exchange, dataset), 2)
 
 
 def test_one_odd_frame_among_many_leaves_the_others_alone() -> None:
@@ -217,11 +231,11 @@ def test_without_a_shape_everything_is_left() -> None:
 )
 def test_what_cannot_be_learnt_says_so(frame: bytes) -> None:
     with pytest.raises(UnlearnableError):
-        learn(frame)
+        learn(frame, unwrap=True)
 
 
 def test_a_spelling_is_all_but_the_values() -> None:
-    outline = learn(b' [{"a" : 1, "b":{"c":"x"},"d":[null,true]} ]')
+    outline = learn(b' [{"a" : 1, "b":{"c":"x"},"d":[null,true]} ]', unwrap=True)
     assert [(slot.path, slot.quoted) for slot in outline.spelling.slots] == [
         (("a",), False), (("b", "c"), True), (("d", 0), False), (("d", 1), False),
     ]  # fmt: skip

@@ -11,15 +11,21 @@ from typing import Final
 from tidemark.exchanges import book_records, connection
 from tidemark.exchanges.base import Exchange, Ignored, Parsed, Unparsable
 from tidemark.exchanges.binance import BINANCE
+from tidemark.exchanges.binance import columns as binance_columns
 from tidemark.exchanges.columnar.shape import Shape
 from tidemark.exchanges.okx import OKX
+from tidemark.exchanges.okx import columns as okx_columns
 from tidemark.exchanges.upbit import UPBIT
 from tidemark.exchanges.upbit import columns as upbit_columns
 
 _ALL: Final[tuple[Exchange, ...]] = (UPBIT, OKX, BINANCE)
 EXCHANGES: Final[dict[str, Exchange]] = {exchange.name: exchange for exchange in _ALL}
 #: How frames are read by the column, for exchanges and datasets that declare it.
-_SHAPES: Final[Mapping[str, Mapping[str, Sequence[Shape]]]] = {UPBIT.name: upbit_columns.SHAPES}
+_SHAPES: Final[Mapping[str, Mapping[str, Sequence[Shape]]]] = {
+    UPBIT.name: upbit_columns.SHAPES,
+    OKX.name: okx_columns.SHAPES,
+    BINANCE.name: binance_columns.SHAPES,
+}
 
 
 def get(name: str) -> Exchange:

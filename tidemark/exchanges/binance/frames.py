@@ -32,7 +32,7 @@ _HEAD: Final = re.compile(
     rb'(?:\s*,\s*"\w{1,4}"\s*:\s*[0-9]{1,20}){0,8}\s*,\s*"s"\s*:\s*"([^"\\]{1,60})"'
 )
 # Partial books (@depth20) and books with hidden orders (@rpiDepth) call themselves depthUpdate too.
-_CHANGES: Final = re.compile(r"[^@]*@depth(@[0-9]+ms)?")
+CHANGES: Final = re.compile(r"[^@]*@depth(@[0-9]+ms)?")
 
 
 class _Peek(msgspec.Struct):
@@ -208,7 +208,7 @@ def _unwrapped(frame: bytes) -> tuple[str | None, list[dict[str, Any]]]:
 
 def _dataset(kind: object, stream: object) -> str | None:
     known = TYPES.get(kind) if isinstance(kind, str) else None
-    if known == "depth" and isinstance(stream, str) and not _CHANGES.fullmatch(stream):
+    if known == "depth" and isinstance(stream, str) and not CHANGES.fullmatch(stream):
         return None
     return known
 

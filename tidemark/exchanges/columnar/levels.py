@@ -109,7 +109,7 @@ def _numbers(levels: Levels, each: Lines) -> dict[str | int, Any]:
 @lru_cache(maxsize=64)
 def _spelling(level: bytes) -> Spelling | None:
     try:
-        return spellings.learn(level, unwrap=False).spelling
+        return spellings.learn(level).spelling
     except UnlearnableError:
         return None
 

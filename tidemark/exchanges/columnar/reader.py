@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tidemark.contracts import CONTRACTS
 from tidemark.contracts.render import arrow_schema
@@ -22,7 +23,7 @@ from tidemark.exchanges.base import Unparsable
 from tidemark.exchanges.columnar import levels, lines
 from tidemark.exchanges.columnar import spelling as spellings
 from tidemark.exchanges.columnar.lines import DECIMAL, INTEGER, TEXT, Ints, Lines, Mask, MisfitError
-from tidemark.exchanges.columnar.shape import Column, Convert, Shape
+from tidemark.exchanges.columnar.shape import Column, Convert, Joined, Shape
 from tidemark.exchanges.columnar.spelling import Outline, UnlearnableError
 
 #: Spellings remembered, the last one used first.
@@ -33,6 +34,8 @@ _LESSONS: Final = 4
 _SMALLEST: Final = 64
 #: Words whose conversion is remembered.
 _WORDS: Final = 20_000
+_BETWEEN: Final = "\x1f"
+_NULL: Final = "\0"
 _TIME: Final = pa.timestamp("us", "UTC")
 #: Unix times below these are seconds, milliseconds, microseconds (see ``values.unix_time``).
 _UNITS: Final = ((10**11, 1_000_000), (10**14, 1_000), (10**17, 1))
@@ -106,7 +109,7 @@ class Reader:
         """Remember the spelling of a frame, as the last one, unless it is of none of the shapes."""
         for shape in self._shapes:
             try:
-                outline = spellings.learn(frame, shape.arrays.keys())
+                outline = spellings.learn(frame, shape.arrays.keys(), unwrap=shape.in_array)
             except UnlearnableError:
                 continue
             slots = {slot.path: number for number, slot in enumerate(outline.spelling.slots)}
@@ -163,9 +166,36 @@ def _read(known: Known, frames: Sequence[bytes], together: Lines) -> dict[str, A
             array = _converted(column, arrays[slot], known, slot)
             if column.column is not None:
                 columns[column.column] = array
+    for joined in known.shape.joined:
+        columns |= _together(joined, known, arrays, len(frames))
     for name, value in known.shape.constants.items():
         columns[name] = pa.repeat(pa.scalar(value, TEXT), len(frames))
     return columns
+
+
+def _together(joined: Joined, known: Known, arrays: Mapping[int, Any], count: int) -> dict[str, Any]:
+    """Columns that several fields fill: each combination of texts is converted once."""
+    none = pa.nulls(count, TEXT)
+    fields = [arrays[known.slots[path]].cast(TEXT) if path in known.slots else none for path in joined.paths]
+    # No text holds a control character, so that these keep the texts, and null, apart.
+    texts = pc.binary_join_element_wise(*fields, _BETWEEN, null_handling="replace", null_replacement=_NULL)
+    encoded = texts.dictionary_encode()
+    outcomes = [_together_outcome(joined, text.split(_BETWEEN)) for text in encoded.dictionary.to_pylist()]
+    fits = np.asarray([outcome is not None for outcome in outcomes])
+    if not fits.all():
+        raise MisfitError(fits[encoded.indices.to_numpy()])
+    schema = _schema(known.shape.dataset)
+    return {
+        name: pa.array([outcome[n] for outcome in outcomes if outcome], schema.field(name).type).take(encoded.indices)
+        for n, name in enumerate(joined.columns)
+    }
+
+
+def _together_outcome(joined: Joined, texts: list[str]) -> tuple[object, ...] | None:
+    try:
+        return joined.convert(tuple(None if text == _NULL else text for text in texts))
+    except Unparsable:
+        return None
 
 
 def _types(known: Known) -> dict[int, Any]:

@@ -30,6 +30,18 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Joined:
+    """Fields that together fill columns; ``convert`` takes their texts, None for one that isn't there or is null.
+
+    It gives a value for each column, or raises ``Unparsable``: then the parser decides.
+    """
+
+    paths: tuple[Path, ...]
+    columns: tuple[str, ...]
+    convert: Callable[[tuple[str | None, ...]], tuple[object, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Levels:
     """An array of book levels, each an object or an array of numbers, and the list columns they fill.
 
@@ -52,6 +64,10 @@ class Shape:
     redundant: frozenset[Path] = frozenset()
     constants: Mapping[str, str] = field(default_factory=dict)
     levels: tuple[Levels, ...] = ()
+    #: Of fields that ``columns`` reads.
+    joined: tuple[Joined, ...] = ()
+    #: Whether an array of one frame is that frame.
+    in_array: bool = False
 
     @cached_property
     def known(self) -> frozenset[Path]:

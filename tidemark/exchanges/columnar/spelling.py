@@ -71,7 +71,7 @@ class Outline:
     cuts: tuple[Cut, ...]
 
 
-def learn(frame: bytes, arrays: Collection[Path] = (), *, unwrap: bool = True) -> Outline:
+def learn(frame: bytes, arrays: Collection[Path] = (), *, unwrap: bool = False) -> Outline:
     """The outline of a frame, which must be JSON; the content of ``arrays`` is no part of it.
 
     With ``unwrap`` an array of one frame is that frame.

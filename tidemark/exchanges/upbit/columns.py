@@ -57,6 +57,7 @@ def _shape(layout: Layout, kind: str, code: str, units: str, unit: tuple[str, st
         redundant=frozenset((field,) for field in layout.redundant - {kind, code, units}),
         constants={"exchange": symbols.NAME},
         levels=(Levels((units,), names, sides),) if dataset == "orderbook" else (),
+        in_array=True,
     )
 
 
