@@ -55,7 +55,7 @@ class Columns:
         self._decoder = decoder
         self._keep_frames = keep_frames
         self.contract = CONTRACTS[decoder.dataset]
-        self._schema = parquet.schema_of(decoder.dataset)
+        self._schema = parquet.packed_schema_of(decoder.dataset)
         self._reader = Reader(registry.shapes(decoder.exchange, decoder.dataset))
 
     def decode(self, batch: Batch) -> Gathered:
@@ -101,7 +101,9 @@ class Columns:
         if self._keep_frames:
             columns["frame"] = pa.array(_picked(batch.values, places, whole), pa.binary())
         columns |= part.columns
-        arrays = [columns[f.name] if f.name in columns else pa.nulls(count, f.type) for f in self._schema]
+        arrays = [
+            parquet.packed(columns[f.name]) if f.name in columns else pa.nulls(count, f.type) for f in self._schema
+        ]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
     def _to_batch(
@@ -127,12 +129,14 @@ class Columns:
     def _arrow(self, rows: list[Row]) -> pa.RecordBatch:
         if not self._keep_frames:
             rows = [{**row, "frame": None} for row in rows]
-        return parquet.to_batch(self.contract, rows)
+        plain = parquet.to_batch(self.contract, rows)
+        return pa.RecordBatch.from_arrays([parquet.packed(array) for array in plain.columns], schema=self._schema)
 
 
 def _repeated(value: object, count: int) -> Any:
-    kind = pa.string() if isinstance(value, str) else _INTEGER
-    return pa.repeat(pa.scalar(value, kind), count)
+    if isinstance(value, str):
+        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), [value])
+    return pa.repeat(pa.scalar(value, _INTEGER), count)
 
 
 def _picked(values: list[Any], places: npt.NDArray[np.int64], whole: bool) -> list[Any]:

@@ -26,16 +26,16 @@ class FrameSums:
 
     def add(self, batch: Batch) -> None:
         """Add the frame numbers of a batch; records without one don't count."""
-        numbered = [
-            n for n, (name, no) in enumerate(zip(batch.connections, batch.frame_nos, strict=True)) if name and no
-        ]
-        whole = len(numbered) == len(batch)
+        whole = None not in batch.connections and None not in batch.frame_nos
+        pairs = enumerate(zip(batch.connections, batch.frame_nos, strict=True))
+        numbered = [] if whole else [n for n, (name, number) in pairs if name is not None and number is not None]
         names = batch.connections if whole else [batch.connections[n] for n in numbered]
         numbers = np.asarray(batch.frame_nos if whole else [batch.frame_nos[n] for n in numbered], np.int64)
         received = np.asarray(batch.received_ns if whole else [batch.received_ns[n] for n in numbered], np.int64)
         hours = received // _HOUR_NS * 3_600
-        for name in set(names):
-            of_name = np.asarray([one == name for one in names])
+        different = set(names)
+        for name in different:
+            of_name = np.ones(len(names), np.bool_) if len(different) == 1 else np.asarray([n == name for n in names])
             for hour in np.unique(hours[of_name]):
                 self._add(str(name), int(hour), numbers[of_name & (hours == hour)])
 

@@ -36,7 +36,7 @@ def count(contract: Contract, batches: Sequence[pa.RecordBatch]) -> dict[str, in
     """How many rows there are of each oddity; those that don't occur are left out."""
     if not batches:
         return {}
-    table = pa.Table.from_batches(batches)
+    table = pa.Table.from_batches(batches).unify_dictionaries()
     found: dict[str, int] = {}
     for field in contract.fields:
         column = table.column(field.name)
@@ -82,8 +82,9 @@ def _streams(table: pa.Table, names: Iterable[str]) -> Ints:
     """A number for each row that is the same for the rows of a stream."""
     streams = np.zeros(len(table), np.int64)
     for name in names:
-        encoded = table.column(name).combine_chunks().dictionary_encode(null_encoding="encode")
-        streams = streams * len(encoded.dictionary) + encoded.indices.to_numpy()
+        encoded = table.column(name).combine_chunks()
+        words = len(encoded.dictionary)
+        streams = streams * (words + 1) + encoded.indices.fill_null(words).to_numpy()
     return streams
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import structlog
 
-from streaming.consumer.__main__ import spare_collections
+from streaming.consumer.__main__ import settle_memory
 from streaming.consumer.worker import Sink
 from tidemark.settings import KafkaSettings, LakeSettings, Settings, SinkSettings
 
@@ -42,7 +42,7 @@ def main() -> None:
     )
     sink = Sink(settings, topics=[options.topic], places=[(options.topic, 0)])
     threading.Thread(target=_stop_at, args=(sink, options.count), daemon=True).start()
-    spare_collections()
+    settle_memory()
     cpu, wall = time.process_time(), time.perf_counter()
     sink.run()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall

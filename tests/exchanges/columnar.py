@@ -47,7 +47,7 @@ def table(dataset: str, part: Part) -> pa.RecordBatch:
     """A part in the lake's schema; it must be valid to the last bit."""
     schema = parquet.schema_of(dataset)
     assert part.columns.keys() <= {f.name for f in CONTRACTS[dataset].fields}
-    columns = [part.columns.get(f.name, pa.nulls(len(part.frames), f.type)) for f in schema]
+    columns = [part.columns.get(f.name, pa.nulls(len(part.frames), f.type)).cast(f.type) for f in schema]
     batch = pa.RecordBatch.from_arrays(columns, schema=schema)
     batch.validate(full=True)
     return batch

@@ -138,6 +138,17 @@ def test_the_samples_are_read_by_the_column(exchange: str, dataset: str) -> None
 
 
 @pytest.mark.parametrize(("exchange", "dataset"), DECLARED)
+def test_every_value_in_every_field(exchange: str, dataset: str) -> None:
+    for sound in SAMPLES[exchange, dataset]:
+        reader = Reader(registry.shapes(exchange, dataset))
+        for spot in _VALUE.finditer(sound):
+            odd = [sound[: spot.start()] + value + sound[spot.end() :] for value in VALUES]
+            check(exchange, dataset, [frame for one in odd for frame in (sound, one)], reader)
+            for one in odd:
+                check(exchange, dataset, [one, one], reader)
+
+
+@pytest.mark.parametrize(("exchange", "dataset"), DECLARED)
 @given(data=st.data())
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_is_read_is_what_the_parser_reads(exchange: str, dataset: str, data: st.DataObject) -> None:

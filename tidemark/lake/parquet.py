@@ -6,9 +6,10 @@ reading the object. Doesn't: what chains of objects mean (``chain``), columns (`
 
 from __future__ import annotations
 
+import base64
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final, Literal
@@ -24,6 +25,9 @@ from tidemark.naming import original_topic, parse_raw_topic
 FOOTER_KEY: Final = b"tidemark"
 #: Rows a row group: what a reader that streams holds at once.
 ROW_GROUP_ROWS: Final = 50_000
+_PACKED: Final = pa.dictionary(pa.int32(), pa.string())
+#: Where Arrow's readers look for the schema that was meant.
+_ARROW_SCHEMA: Final = b"ARROW:schema"
 _TAIL: Final = 64 * 1024
 #: Level 3 took a tenth more time and gave the same size (docs/architecture/performance.md).
 _ZSTD_LEVEL: Final = 1
@@ -135,25 +139,44 @@ def to_batch(contract: Contract, rows: Sequence[Row]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def encode(contract: Contract, batches: Iterable[pa.RecordBatch], footer: Footer) -> bytes:
-    """A Parquet file of ``batches`` with its footer: zstd (see :func:`writer_options`).
+def encode(contract: Contract, batches: Sequence[pa.RecordBatch], footer: Footer) -> bytes:
+    """A Parquet file of ``batches`` with its footer (see :func:`writer_options`); they may be packed.
 
     Raises:
         ValueError: the footer counts other rows than there are.
     """
     schema = schema_of(contract.dataset)
-    table = pa.Table.from_batches(batches, schema=schema)
+    table = pa.Table.from_batches(batches, schema=batches[0].schema if batches else schema).unify_dictionaries()
     if table.num_rows != footer.rows:
         raise ValueError(f"the footer counts {footer.rows} rows, there are {table.num_rows}")
-    return encode_table(table, {FOOTER_KEY: footer.to_json().encode()})
+    return _encode(table, schema, {**(schema.metadata or {}), FOOTER_KEY: footer.to_json().encode()})
 
 
 def encode_table(table: pa.Table, metadata: Mapping[bytes, bytes]) -> bytes:
     """A Parquet file of ``table``, with ``metadata`` beside what its schema says."""
+    return _encode(table, table.schema, {**(table.schema.metadata or {}), **metadata})
+
+
+def _encode(table: pa.Table, schema: pa.Schema, metadata: Mapping[bytes, bytes]) -> bytes:
+    """The file; whoever reads it finds ``schema``, whether texts are packed in ``table`` or not."""
     sink = io.BytesIO()
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata})
-    pq.write_table(table, sink, row_group_size=ROW_GROUP_ROWS, **writer_options(table.schema))
+    arrow = base64.b64encode(schema.remove_metadata().serialize().to_pybytes())
+    with pq.ParquetWriter(sink, table.schema, store_schema=False, **writer_options(schema)) as writer:
+        writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+        writer.add_key_value_metadata({**metadata, _ARROW_SCHEMA: arrow})
     return sink.getvalue()
+
+
+def packed(array: pa.Array) -> pa.Array:
+    """Texts as a dictionary, which takes less memory and is written as it stands; anything else as it is."""
+    return array.dictionary_encode() if pa.types.is_string(array.type) else array
+
+
+@cache
+def packed_schema_of(dataset: str) -> pa.Schema:
+    """The lake's schema with texts in dictionaries: how rows wait in memory."""
+    kinds = [(f.name, _PACKED if pa.types.is_string(f.type) else f.type) for f in schema_of(dataset)]
+    return pa.schema(kinds)
 
 
 def writer_options(schema: pa.Schema) -> dict[str, Any]:

@@ -139,7 +139,8 @@ def find(lines: Lines, spelling: Spelling) -> Values:
     literals[1:-1] = commas.T[plan.commas] - plan.before_comma
     literals[-1] = lines.ends - plan.lengths[-1]
     starts, ends = literals[:-1] + plan.lengths[:-1], literals[1:]
-    fits = (starts <= ends).all(axis=0)
+    sound = starts <= ends
+    fits = np.ones(len(lines), np.bool_) if sound.all() else np.asarray(sound.all(axis=0))
     for number, at, mask, word in plan.words:
         found = lines.words[at:][literals[number]]
         if mask is not None:
@@ -284,7 +285,10 @@ def _are_numbers(texts: _Texts, whole: int) -> Mask:
     long = np.flatnonzero(lengths > _WHOLE_DIGITS)
     if len(long):
         fits[long] &= _point_in_time(data, texts.starts[long], texts.lengths[long])
-    exponent = np.flatnonzero(_have_exponent(texts))
+    exponents = _have_exponent(texts)
+    if whole:
+        fits[-whole:] &= ~exponents[-whole:]
+    exponent = np.flatnonzero(exponents)
     if len(exponent):
         fits[exponent] &= _usual_exponent(data, texts.starts[exponent], texts.ends[exponent])
     return np.asarray(fits)

@@ -70,7 +70,7 @@ class Reader:
         """The columns of the frames that could be read so, and the numbers of all others, ascending.
 
         A part's columns are as the exchange's parser would make them, to the last digit; a column that isn't there is
-        null in all of its rows.
+        null in all of its rows. Texts may be dictionaries.
         """
         left: list[int] = []
         todo = np.arange(len(frames))
@@ -226,8 +226,7 @@ def _converted(column: Column, array: Any, known: Known, slot: int) -> Any:
 
 def _times(array: Any) -> Any:
     """Unix times of any unit as timestamps."""
-    validity, data = array.buffers()
-    given = np.frombuffer(data, np.int64, len(array), array.offset * 8)
+    given = np.asarray(array.fill_null(0).to_numpy(), np.int64)
     at = given.copy()
     below = 0
     for limit, factor in _UNITS:
@@ -235,11 +234,10 @@ def _times(array: Any) -> Any:
             at[(given >= below) & (given < limit)] *= factor
         below = limit
     fits = (given >= 0) & (given < below)
-    if array.null_count:
-        fits |= ~_mask(array.is_valid())
     if not fits.all():
         raise MisfitError(fits)
-    return pa.Array.from_buffers(_TIME, len(array), [validity if array.null_count else None, pa.py_buffer(at)])
+    null = ~_mask(array.is_valid()) if array.null_count else None
+    return pa.array(at, INTEGER, mask=null).view(_TIME)
 
 
 def _by_word(column: Column, array: Any, known: Known, quoted: bool) -> Any:
@@ -259,7 +257,10 @@ def _by_word(column: Column, array: Any, known: Known, quoted: bool) -> Any:
     if column.column is None:
         return None
     kind = _schema(known.shape.dataset).field(column.column).type
-    return pa.array(outcomes, kind).take(encoded.indices)
+    values = pa.array(outcomes, kind)
+    if kind == TEXT and not values.null_count:
+        return pa.DictionaryArray.from_arrays(encoded.indices, values)
+    return values.take(encoded.indices)
 
 
 _MISFIT: Final = object()
