@@ -144,7 +144,7 @@ def test_every_value_in_every_field(exchange: str, dataset: str) -> None:
         for spot in _VALUE.finditer(sound):
             odd = [sound[: spot.start()] + value + sound[spot.end() :] for value in VALUES]
             check(exchange, dataset, [frame for one in odd for frame in (sound, one)], reader)
-            for one in odd:
+            for one in odd[:: 1 if len(sound) < 300 else 5]:
                 check(exchange, dataset, [one, one], reader)
 
 

@@ -52,6 +52,8 @@ class Levels:
     path: Path
     columns: Mapping[str | int, str | None]
     unpadded: tuple[tuple[str, str], ...] = ()
+    #: Whether a number may be null; if not, the parser decides.
+    nullable: bool = False
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def _shape(layout: Layout, kind: str, code: str, units: str, unit: tuple[str, st
         ),
         redundant=frozenset((field,) for field in layout.redundant - {kind, code, units}),
         constants={"exchange": symbols.NAME},
-        levels=(Levels((units,), names, sides),) if dataset == "orderbook" else (),
+        levels=(Levels((units,), names, sides, nullable=True),) if dataset == "orderbook" else (),
         in_array=True,
     )
 
