@@ -139,12 +139,12 @@ def test_the_samples_are_read_by_the_column(exchange: str, dataset: str) -> None
 
 @pytest.mark.parametrize(("exchange", "dataset"), DECLARED)
 def test_every_value_in_every_field(exchange: str, dataset: str) -> None:
-    for sound in SAMPLES[exchange, dataset]:
+    for sound in SAMPLES[exchange, dataset][:2]:
         reader = Reader(registry.shapes(exchange, dataset))
         for spot in _VALUE.finditer(sound):
             odd = [sound[: spot.start()] + value + sound[spot.end() :] for value in VALUES]
             check(exchange, dataset, [frame for one in odd for frame in (sound, one)], reader)
-            for one in odd[:: 1 if len(sound) < 300 else 5]:
+            for one in odd[::5]:
                 check(exchange, dataset, [one, one], reader)
 
 
