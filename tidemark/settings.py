@@ -224,7 +224,9 @@ class LocalSettings(Role):
     valkey_port: int = 6380
     simulator_port: int = 9443
     seed: int = 20_260_413
+    #: Simulated trades: of all of Upbit's markets together, and of each exchange of swaps.
     trades_per_day: int = Field(default=150_000, ge=1_000)
+    swap_trades_per_day: int = Field(default=15_000, ge=1_000)
 
 
 class Settings(BaseSettings):

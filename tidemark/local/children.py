@@ -50,8 +50,17 @@ def local_settings(layout: Layout, memory: bool) -> Settings:
     if settings.local.source == "simulator":
         origin = f"127.0.0.1:{settings.local.simulator_port}"
         urls = {"ws_url": f"ws://{origin}", "rest_url": f"http://{origin}"}
-        changes |= {"upbit": settings.upbit.model_copy(update=urls)}
+        changes |= {name: exchange.model_copy(update=urls) for name, exchange in settings.exchanges.items()}
     return settings.model_copy(update=changes)
+
+
+def producer_settings(settings: Settings, exchange: str) -> Settings:
+    """What the producer of one exchange is told: a name and a port for its metrics that no other worker has."""
+    place = list(settings.exchanges).index(exchange)
+    first, others = settings.producer.metrics_port, settings.sink.metrics_port  # 9101, and from 9103 on
+    port = first if place == 0 or not others else others + place
+    own = {"worker": f"{settings.producer.worker}-{exchange}", "metrics_port": port if first else 0}
+    return settings.model_copy(update={"producer": settings.producer.model_copy(update=own)})
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -79,13 +79,17 @@ def wait_until_played(layout: Layout, say: Say) -> str:
     Raises:
         LocalError: a worker ended, or nothing moves any more.
     """
-    watch = _Stuck("the simulator plays nothing: see producer.log and simulator.log in " + str(layout.logs))
-    while (status := workers.simulator_status(layout))["phase"] not in ("live", "done"):
+    watch = _Stuck("the simulator plays nothing: see producer-*.log and simulator.log in " + str(layout.logs))
+    while True:
+        status = workers.simulator_status(layout)
+        sent = {name: one["trades_sent"] for name, one in status.items()}
+        if all(one["phase"] in ("live", "done") for one in status.values()):
+            return f"{sum(sent.values()):,} trades sent ({', '.join(f'{x} {n:,}' for x, n in sent.items())})"
         _require_workers(layout)
-        watch.look((status["now_ms"], status["trades_sent"]))
-        say(f"{status['progress']:.0%}, {status['trades_sent']:,} trades sent")
+        watch.look([(one["now_ms"], one["trades_sent"]) for one in status.values() if one["phase"] != "live"])
+        progress = ", ".join(f"{name} {one['progress']:.0%}" for name, one in status.items())
+        say(f"{progress}; {sum(sent.values()):,} trades sent")
         time.sleep(_POLL_S)
-    return f"{status['trades_sent']:,} trades sent"
 
 
 def listen(layout: Layout, say: Say) -> str:
@@ -227,7 +231,7 @@ class _Stuck:
 
 
 def _require_workers(layout: Layout) -> None:
-    for name in ("producer", "sink"):
+    for name in (*(f"producer-{exchange}" for exchange in layout.settings.exchanges), "sink"):
         if process.running(layout.state / name / f"{name}.pid") is None:
             log = layout.logs / f"{name}.log"
             raise LocalError(f"the {name} has ended; its log {log} ends with:\n{process.tail(log)}")

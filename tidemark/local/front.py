@@ -76,11 +76,9 @@ class Front:
 
 
 def _figures(found: Summary) -> list[Figure]:
-    red = sum(found.identities.get(identity, {}).get("red", 0) for identity in MUST)
-    rows = [
-        Figure(f"Rows in {layer}", _KOREAN[layer], f"{sum(counts.values()):,}") for layer, counts in found.rows.items()
-    ]
+    red = sum(found.states(identity).get("red", 0) for identity in MUST)
+    rows = [Figure(f"Rows in {layer}", _KOREAN[layer], f"{found.total(layer):,}") for layer in found.rows]
     verdict = Figure("Identities", "무손실 점검", "all hold", "good", "이상 없음")
     if red:
         verdict = Figure("Identities", "무손실 점검", f"{red} broken", "bad", f"{red}건 어긋남")
-    return [Figure("Landing objects", "landing 객체", f"{found.objects:,}"), *rows, verdict]
+    return [Figure("Landing objects", "landing 객체", f"{sum(found.objects.values()):,}"), *rows, verdict]

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 from rich.console import Console
@@ -137,13 +138,13 @@ class _Up:
         preflight.check(layout, self._memory)
         if line:
             self._console.print(line, highlight=False)
-        fresh = layout.note("day").get("done") != self._day.date.isoformat()
+        fresh = not _is_done(layout, self._day)
         progress = Progress(self._console)
         with progress.shown():
             run([*self._servers(), *(self._market_day() if fresh else [])], progress)
         found = summary.collect(layout, self._day)
         if fresh and not found.problems:
-            layout.write_note("day", {"done": self._day.date.isoformat()})
+            layout.write_note("day", {"done": self._day.date.isoformat(), "exchanges": list(layout.settings.exchanges)})
         _remember_played(layout)
         front = Front(layout, self._airflow_server())
         front.write_index(found)
@@ -161,7 +162,7 @@ class _Up:
             Step("dbt manifest", self._manifest),
             Step("migrate", self._migrate, ("PostgreSQL", "Kafka" if not self._memory else "in-memory broker")),
             Step("sink", self._sink, ("migrate",)),
-            Step("producer", self._producer, ("sink", *(("simulator",) if self._simulated else ()))),
+            Step("producers", self._producers, ("sink", *(("simulator",) if self._simulated else ()))),
             Step("Airflow", self._airflow, ("migrate", "dbt manifest")),
         ]
         if self._simulated:
@@ -174,12 +175,12 @@ class _Up:
         played = f"play {day.date} (KST)" if self._simulated else "listen to the exchange"
         play = market_day.wait_until_played if self._simulated else market_day.listen
         return [
-            Step(played, lambda say: play(layout, say), ("producer",)),
+            Step(played, lambda say: play(layout, say), ("producers",)),
             Step("DAGs", lambda say: market_day.wait_for_dags(client().client, settings(), say), ("Airflow",)),
             Step(
                 "history",
                 lambda say: market_day.load_history(client().client, day, say),
-                ("DAGs", "producer"),
+                ("DAGs", "producers"),
             ),
             Step("land", lambda say: market_day.wait_until_landed(layout, settings(), say), (played,)),
             Step("raw", self._dags(market_day.loads(layout.settings)), ("land", "history")),
@@ -201,7 +202,7 @@ class _Up:
         layout = self._layout
         if self._memory:
             if not layout.memory.running():
-                for worker in (workers.producer(layout, {}), workers.sink(layout, {})):
+                for worker in (*workers.producers(layout).values(), workers.sink(layout, {})):
                     process.stop(worker)  # they know the address of the broker that is gone
                 layout.raise_epoch()
             layout.memory.start()
@@ -234,8 +235,13 @@ class _Up:
     def _sink(self, say: Say) -> None:
         workers.start(workers.sink(self._layout, children.environment(self._local())))
 
-    def _producer(self, say: Say) -> None:
-        workers.start(workers.producer(self._layout, children.environment(self._local())))
+    def _producers(self, say: Say) -> str:
+        for former in workers.former_producers(self._layout):
+            process.stop(former)
+        settings = self._local()
+        envs = {name: children.environment(children.producer_settings(settings, name)) for name in settings.exchanges}
+        workers.start(*workers.producers(self._layout, envs).values())
+        return ", ".join(envs)
 
     def _airflow(self, say: Say) -> str:
         say("metadata, scheduler, UI: about 20 s")
@@ -301,12 +307,18 @@ def _only_one(layout: Layout) -> Iterator[None]:
         yield
 
 
+def _is_done(layout: Layout, day: Day) -> bool:
+    """Whether the day has been through with every exchange that is carried."""
+    note = layout.note("day")
+    return note.get("done") == day.date.isoformat() and set(layout.settings.exchanges) <= set(note.get("exchanges", ()))
+
+
 def _what_to_play(layout: Layout, day: Day) -> list[str]:
     """The whole day, unless it has been played already: then go on from a little before where it was left.
 
     What was on its way when the producer stopped is told again this way; silver knows it by its ids.
     """
-    played = layout.note("played")
+    played = _played(layout)
     if played and datetime.fromisoformat(played["begin"]) <= day.begin <= datetime.fromisoformat(played["end"]):
         begin = max(day.begin, datetime.fromisoformat(played["end"]) - _TOLD_AGAIN)
         return ["--from", begin.isoformat()]
@@ -316,12 +328,20 @@ def _what_to_play(layout: Layout, day: Day) -> list[str]:
 def _remember_played(layout: Layout) -> None:
     """Note what the running simulator has played without a hole."""
     with contextlib.suppress(LocalError):
-        status = workers.simulator_status(layout)
-        begin, end = (datetime.fromtimestamp(status[name] / 1000, UTC) for name in ("from_ms", "now_ms"))
-        played = layout.note("played")
+        status = workers.simulator_status(layout).values()
+        begin = datetime.fromtimestamp(max(one["from_ms"] for one in status) / 1000, UTC)
+        end = datetime.fromtimestamp(min(one["now_ms"] for one in status) / 1000, UTC)
+        played = _played(layout)
         if played and datetime.fromisoformat(played["begin"]) <= begin <= datetime.fromisoformat(played["end"]):
             begin = datetime.fromisoformat(played["begin"])
-        layout.write_note("played", {"begin": begin.isoformat(), "end": end.isoformat()})
+        period = {"begin": begin.isoformat(), "end": end.isoformat()}
+        layout.write_note("played", {**period, "exchanges": list(layout.settings.exchanges)})
+
+
+def _played(layout: Layout) -> dict[str, Any]:
+    """What has been played of every exchange that is carried; empty when one of them is new."""
+    note = layout.note("played")
+    return note if set(layout.settings.exchanges) <= set(note.get("exchanges", ())) else {}
 
 
 def _stops(layout: Layout) -> list[Step]:
@@ -335,9 +355,9 @@ def _stops(layout: Layout) -> list[Step]:
         return action
 
     return [
-        Step("producer", stop(workers.producer(layout, {}))),
-        Step("simulator", stop(workers.simulator(layout)), ("producer",)),
-        Step("sink", stop(workers.sink(layout, {})), ("producer",)),
+        Step("producers", stop(*workers.producers(layout).values(), *workers.former_producers(layout))),
+        Step("simulator", stop(workers.simulator(layout)), ("producers",)),
+        Step("sink", stop(workers.sink(layout, {})), ("producers",)),
         Step("broker", stop(layout.kafka.program, layout.memory.program), ("sink",)),
         Step("Airflow", lambda say: "" if _stop_airflow(layout) else "did not run"),
         Step("Valkey", stop(layout.valkey.program)),
@@ -360,7 +380,7 @@ def _services(layout: Layout) -> list[tuple[str, Path, str]]:
         broker if memory else ("Kafka", layout.kafka.program.pid_file, layout.kafka.bootstrap),
         ("Valkey", layout.valkey.program.pid_file, layout.valkey.url),
         ("sink", layout.state / "sink" / "sink.pid", ""),
-        ("producer", layout.state / "producer" / "producer.pid", ""),
+        *((f"producer {name}", one.pid_file, "") for name, one in workers.producers(layout).items()),
         *((f"Airflow {n}", p.pid_file, airflow.url if n == "api-server" else "") for n, p in airflow.programs.items()),
         ("pages", layout.pages.program.pid_file, layout.pages.url),
     ]

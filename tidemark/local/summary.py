@@ -6,6 +6,7 @@ making any of it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -19,6 +20,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from tidemark.exchanges import registry
 from tidemark.local import workers
 from tidemark.local.day import Day
 from tidemark.local.layout import Layout
@@ -34,7 +36,7 @@ IDENTITIES = {
 }
 MUST = range(5)
 _BARS = """
-select market, bucket_at, open, high, low, close, volume_base, trade_count from gold.ohlcv_1h
+select exchange, market, bucket_at, open, high, low, close, volume_base, trade_count from gold.ohlcv_1h
 where bucket_at >= %s and bucket_at < %s
 """
 _REPORT = """
@@ -44,23 +46,40 @@ select text, origin from ops.report where report_date = %s order by (language <>
 
 @dataclass
 class Summary:
-    """What was found. ``problems`` is empty when all that must hold does."""
+    """What was found. ``problems`` is empty when all that must hold does.
 
-    objects: int = 0
+    Counts of rows are by layer, table and exchange (empty where a table knows none), those of identities by
+    number, exchange and status.
+    """
+
+    exchanges: tuple[str, ...] = ()
+    objects: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
-    dead: int = 0
-    rows: dict[str, dict[str, int]] = field(default_factory=dict)
-    identities: dict[int, dict[str, int]] = field(default_factory=dict)
+    dead: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    identities: dict[int, dict[str, dict[str, int]]] = field(default_factory=dict)
     red: list[str] = field(default_factory=list)
     witness: str = ""
     report: str = ""
     posted: str = ""
     problems: list[str] = field(default_factory=list)
 
+    def total(self, layer: str) -> int:
+        """All rows of a layer."""
+        return sum(sum(counts.values()) for counts in self.rows[layer].values())
+
+    def states(self, identity: int) -> dict[str, int]:
+        """How often an identity is green, open and red, over all exchanges."""
+        found: dict[str, int] = {}
+        for states in self.identities.get(identity, {}).values():
+            for status, count in states.items():
+                found[status] = found.get(status, 0) + count
+        return found
+
 
 def collect(layout: Layout, day: Day) -> Summary:
     """Look at everything once."""
-    summary = Summary()
+    summary = Summary(tuple(layout.settings.exchanges))
     summary.objects, summary.bytes = _landing(layout.lake)
     with psycopg.connect(layout.postgres.url(), autocommit=True) as connection:
         summary.rows = {layer: _rows(connection, layer) for layer in LAYERS}
@@ -87,37 +106,41 @@ def show(summary: Summary, console: Console, day: Day) -> None:
         console.print(Panel(Text(summary.report), title=title, title_align="left", border_style="cyan"))
 
 
-def _landing(lake: Path) -> tuple[int, int]:
+def _landing(lake: Path) -> tuple[dict[str, int], int]:
+    """Objects by exchange (the second word of a topic's name), and the bytes of all."""
     files = list((lake / "landing").rglob("*.parquet"))
-    return len(files), sum(file.stat().st_size for file in files)
+    owners = (file.relative_to(lake / "landing").parts[0].split(".")[1:2] for file in files)
+    return dict(Counter("".join(owner) for owner in owners)), sum(file.stat().st_size for file in files)
 
 
-def _rows(connection: psycopg.Connection[Any], layer: str) -> dict[str, int]:
+def _rows(connection: psycopg.Connection[Any], layer: str) -> dict[str, dict[str, int]]:
     names = connection.execute(
-        """select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        """select c.relname, exists(
+            select from pg_attribute a where a.attrelid = c.oid and a.attname = 'exchange' and not a.attisdropped
+        ) from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where n.nspname = %s and c.relkind in ('r', 'p') and not c.relispartition order by 1""",
         [layer],
     ).fetchall()
-    return {name: _count(connection, layer, name) for (name,) in names}
+    return {name: _count(connection, layer, name, known) for name, known in names}
 
 
-def _count(connection: psycopg.Connection[Any], schema: str, name: str) -> int:
-    row = connection.execute(sql.SQL("select count(*) from {}").format(sql.Identifier(schema, name))).fetchone()
-    return int(row[0]) if row else 0
+def _count(connection: psycopg.Connection[Any], schema: str, name: str, by_exchange: bool) -> dict[str, int]:
+    whose = sql.SQL("exchange") if by_exchange else sql.SQL("''")
+    query = sql.SQL("select {}, count(*) from {} group by 1").format(whose, sql.Identifier(schema, name))
+    return {exchange or "": int(count) for exchange, count in connection.execute(query)}
 
 
-def _dead(connection: psycopg.Connection[Any]) -> int:
+def _dead(connection: psycopg.Connection[Any]) -> dict[str, int]:
     """Records that could not be parsed; each lies in a dead-letter topic with its reason."""
-    row = connection.execute("select coalesce(sum(dead), 0) from ops.load_ledger").fetchone()
-    return int(row[0]) if row else 0
+    return dict(connection.execute("select exchange, sum(dead)::bigint from ops.load_ledger group by 1").fetchall())
 
 
-def _identities(connection: psycopg.Connection[Any]) -> dict[int, dict[str, int]]:
-    found: dict[int, dict[str, int]] = {}
-    for identity, status, count in connection.execute(
-        "select identity, status, count(*) from ops.completeness group by 1, 2"
+def _identities(connection: psycopg.Connection[Any]) -> dict[int, dict[str, dict[str, int]]]:
+    found: dict[int, dict[str, dict[str, int]]] = {}
+    for identity, exchange, status, count in connection.execute(
+        "select identity, exchange, status, count(*) from ops.completeness group by 1, 2, 3"
     ):
-        found.setdefault(identity, {})[status] = count
+        found.setdefault(identity, {}).setdefault(exchange, {})[status] = count
     return found
 
 
@@ -146,23 +169,29 @@ def _report(connection: psycopg.Connection[Any], day: Day) -> tuple[str, str]:
 
 def _witness(connection: psycopg.Connection[Any], layout: Layout, day: Day) -> tuple[str, list[str]]:
     """Compare the day's hourly bars with the simulator's own candles, to the last digit."""
-    log = workers.simulator_trades(layout)
-    if not log or workers.simulator_begin(layout) > day.begin:
+    sent = {name: workers.simulator_trades(layout, name) for name in layout.settings.exchanges}
+    if not all(sent.values()) or workers.simulator_begin(layout) > day.begin:
         return "The simulator was started anew since that day: its candles were not compared.", []
-    names = dict(connection.execute("select distinct code, market from silver.trade").fetchall())
-    ours = {(row[0], row[1]): _bar(*row[2:]) for row in connection.execute(_BARS, [day.begin, day.end])}
-    theirs: dict[tuple[str, Any], tuple[Decimal, ...]] = {}
-    for code in log:
-        for candle in workers.simulator_candles(layout, code, day.begin, day.end):
-            theirs[names.get(code, code), candle.begin] = candle.values
+    ours = {tuple(row[:3]): _bar(*row[3:]) for row in connection.execute(_BARS, [day.begin, day.end])}
+    theirs: dict[tuple[Any, ...], tuple[Decimal, ...]] = {}
+    for exchange, markets in sent.items():
+        for code in markets:
+            for candle in workers.simulator_candles(layout, exchange, code, day.begin, day.end):
+                theirs[exchange, registry.get(exchange).market(code), candle.begin] = candle.values
+    ours = {key: bar for key, bar in ours.items() if key[0] in sent}
     differ = [key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)]
     if not differ:
         trades = sum(int(values[-1]) for values in theirs.values())
+        bars = Counter(exchange for exchange, *_ in theirs)
         same = f"all {len(theirs)} hourly bars equal its own candles"
-        return f"The simulator sent {trades:,} trades that day; {same}.", []
-    market, hour = min(differ, key=str)
-    first = f"the first: {market} {hour:%Y-%m-%d %H}Z"
+        return f"The simulator sent {trades:,} trades that day; {same} ({_counted(bars)}).", []
+    exchange, market, hour = min(differ, key=str)
+    first = f"the first: {exchange} {market} {hour:%Y-%m-%d %H}Z"
     return "", [f"{len(differ)} of {len(theirs)} hourly bars differ from the simulator's candles, {first}"]
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
 def _bar(*values: Any) -> tuple[Decimal, ...]:
@@ -170,15 +199,22 @@ def _bar(*values: Any) -> tuple[Decimal, ...]:
 
 
 def _judged(summary: Summary, day: Day) -> list[str]:
-    problems = [f"{layer} has no rows" for layer in LAYERS if not any(summary.rows[layer].values())]
-    if not summary.objects:
-        problems.append("nothing has landed in the lake")
-    for identity in MUST:
-        states = summary.identities.get(identity, {})
-        if not states:
-            problems.append(f"identity {identity} ({IDENTITIES[identity]}) was not computed")
-        if states.get("red"):
-            problems.append(f"identity {identity} ({IDENTITIES[identity]}) is red {states['red']} times")
+    problems = []
+    for exchange in summary.exchanges:
+        problems += [
+            f"{layer} has no rows of {exchange}"
+            for layer in LAYERS
+            if not any(counts.get(exchange) for counts in summary.rows[layer].values())
+        ]
+        if not summary.objects.get(exchange):
+            problems.append(f"nothing of {exchange} has landed in the lake")
+        for identity in MUST:
+            states = summary.identities.get(identity, {}).get(exchange, {})
+            what = f"identity {identity} ({IDENTITIES[identity]})"
+            if not states:
+                problems.append(f"{what} was not computed for {exchange}")
+            if states.get("red"):
+                problems.append(f"{what} is red {states['red']} times for {exchange}")
     return problems + ([] if summary.report else [f"there is no report for {day.date}"]) + summary.red
 
 
@@ -186,12 +222,19 @@ def _rows_table(summary: Summary) -> Table:
     table = Table(title="Rows at every layer", title_justify="left", box=None, pad_edge=True, padding=(0, 2))
     for name in ("layer", "what"):
         table.add_column(name)
-    table.add_column("rows", justify="right")
-    table.add_row("lake", f"landing objects ({summary.bytes / 1024**2:,.1f} MiB)", f"{summary.objects:,}")
-    table.add_row("lake", "dead letters", f"{summary.dead:,}", style="yellow" if summary.dead else "dim")
+    for name in (*summary.exchanges, "all"):
+        table.add_column(name, justify="right")
+
+    def add(layer: str, name: str, counts: Mapping[str, int], warns: bool = False) -> None:
+        total = sum(counts.values())
+        shown = [f"{counts[x]:,}" if counts.get(x) else "" for x in summary.exchanges]
+        table.add_row(layer, name, *shown, f"{total:,}", style="dim" if not total else "yellow" if warns else "")
+
+    add("lake", f"landing objects ({summary.bytes / 1024**2:,.1f} MiB)", summary.objects)
+    add("lake", "dead letters", summary.dead, warns=True)
     for layer in LAYERS:
-        for name, count in summary.rows[layer].items():
-            table.add_row(layer, name, f"{count:,}", style="dim" if not count else "")
+        for name, counts in summary.rows[layer].items():
+            add(layer, name, counts)
     return table
 
 
@@ -199,19 +242,24 @@ def _identities_table(summary: Summary) -> Table:
     table = Table(title="Identities", title_justify="left", box=None, pad_edge=True, padding=(0, 2))
     table.add_column("")
     table.add_column("")
-    for name, colour in (("green", "green"), ("open", "yellow"), ("red", "red")):
-        table.add_column(name, justify="right", style=colour)
+    for name in summary.exchanges:
+        table.add_column(name)
     for identity, meaning in IDENTITIES.items():
         if identity not in MUST and identity not in summary.identities:
             continue
-        states: Mapping[str, int] = summary.identities.get(identity, {})
-        mark = (
-            Text("✗", "red")
-            if states.get("red")
-            else Text("✓", "green")
-            if states.get("green")
-            else Text("·", "yellow")
-        )
-        counts = [str(states.get(name, 0) or "") for name in ("green", "open", "red")]
-        table.add_row(mark, f"{identity} {meaning}", *counts)
+        cells = [_states(summary.identities.get(identity, {}).get(name, {})) for name in summary.exchanges]
+        table.add_row(_mark(summary.states(identity)), f"{identity} {meaning}", *cells)
     return table
+
+
+def _mark(states: Mapping[str, int]) -> Text:
+    if states.get("red"):
+        return Text("✗", "red")
+    return Text("✓", "green") if states.get("green") else Text("·", "yellow")
+
+
+def _states(states: Mapping[str, int]) -> Text:
+    """How often an identity of one exchange is green, open and red."""
+    colours = {"green": "green", "open": "yellow", "red": "red"}
+    parts = [Text(f"{states[name]:,} {name}", colour) for name, colour in colours.items() if states.get(name)]
+    return Text(", ").join(parts)

@@ -1,4 +1,4 @@
-"""The streaming workers and the simulator exchange as background processes.
+"""The streaming workers and the simulated exchanges as background processes.
 
 Lives here: how each is started, how one sees that it works. Doesn't: what they do (``streaming``,
 ``simulator``).
@@ -30,30 +30,45 @@ def sink(layout: Layout, env: Mapping[str, str]) -> Program:
     return _module(layout, "sink", ("streaming.consumer",), env, grace_s=45.0)
 
 
-def producer(layout: Layout, env: Mapping[str, str]) -> Program:
-    """The process that carries frames to the broker. SIGTERM: it sends what it holds and ends."""
-    return _module(layout, "producer", ("streaming.producer",), env, grace_s=30.0)
+def producers(layout: Layout, envs: Mapping[str, Mapping[str, str]] | None = None) -> dict[str, Program]:
+    """For each exchange that is carried the process that carries its frames to the broker.
+
+    One each: what befalls one exchange, or the code that reads it, changes nothing for the others. SIGTERM: it
+    sends what it holds and ends. ``envs``: what each is told; not needed to stop them.
+    """
+    return {name: _producer(layout, name, (envs or {}).get(name, {})) for name in layout.settings.exchanges}
+
+
+def former_producers(layout: Layout) -> list[Program]:
+    """Producers that run here, or may, of exchanges that are no longer carried, and the one for all of old."""
+    carried = {f"producer-{name}" for name in layout.settings.exchanges}
+    others = sorted({folder.name for folder in layout.state.glob("producer*")} - carried)
+    return [_module(layout, name, ("streaming.producer",), {}, grace_s=30.0) for name in others]
 
 
 def simulator(layout: Layout, day: Sequence[str] = ()) -> Program:
-    """The simulator exchange; ``day`` are the options that say which past it plays."""
+    """The simulated exchanges; ``day`` are the options that say which past they play."""
     local = layout.settings.local
-    options = ["--port", str(local.simulator_port), "--seed", str(local.seed)]
-    options += ["--trades-per-day", str(local.trades_per_day), "--wait-for", "all-trades", *day]
+    options = ["--port", str(local.simulator_port), "--seed", str(local.seed), "--wait-for", "all-trades"]
+    options += ["--trades-per-day", str(local.trades_per_day), "--swap-trades-per-day", str(local.swap_trades_per_day)]
+    for name, exchange in layout.settings.exchanges.items():
+        if exchange.codes:
+            options += ["--wait-codes", f"{name}:{','.join(exchange.codes)}"]
     env = {"PYTHONPATH": str(PROJECT_ROOT)}
-    return _module(layout, "simulator", ("tidemark.local.simulator", *options), env)
+    return _module(layout, "simulator", ("tidemark.local.simulator", *options, *day), env)
 
 
-def start(program: Program) -> None:
-    """Start a worker and watch it for a moment.
+def start(*programs: Program) -> None:
+    """Start those workers that don't run, and watch them for a moment.
 
     Raises:
-        LocalError: it ended at once; quotes its log.
+        LocalError: one ended at once; quotes its log.
     """
-    if process.running(program.pid_file) is not None:
-        return
-    process.start(program)
-    process.settled(program.name, program.pid_file, program.log, _SETTLED_S)
+    started = [program for program in programs if process.running(program.pid_file) is None]
+    for program in started:
+        process.start(program)
+    for place, program in enumerate(started):
+        process.settled(program.name, program.pid_file, program.log, 0.1 if place else _SETTLED_S)
 
 
 def start_simulator(layout: Layout, day: Sequence[str]) -> None:
@@ -68,33 +83,34 @@ def start_simulator(layout: Layout, day: Sequence[str]) -> None:
         process.start(program)
     process.wait_until(
         "the simulator",
-        lambda: bool(_status(layout)),
+        lambda: bool(_ask(layout, "/_sim/status")),
         timeout_s=60,
         pid_file=program.pid_file,
         log=program.log,
     )
 
 
-def simulator_status(layout: Layout) -> dict[str, Any]:
-    """What the simulator says of its progress.
+def simulator_status(layout: Layout) -> dict[str, dict[str, Any]]:
+    """What the simulator says of its progress, for each exchange that is carried.
 
     Raises:
         LocalError: it doesn't answer.
     """
-    status = _status(layout)
-    if not status:
+    found = {name: dict(_ask(layout, f"/_sim/status?exchange={name}") or {}) for name in layout.settings.exchanges}
+    if not all(found.values()):
         raise LocalError(f"the simulator does not answer; see {layout.logs / 'simulator.log'}")
-    return status
+    return found
 
 
-def simulator_trades(layout: Layout) -> dict[str, Any]:
+def simulator_trades(layout: Layout, exchange: str) -> dict[str, Any]:
     """The simulator's own count of the trades that it sent, by market."""
-    return dict(_ask(layout, "/_sim/summary") or {})
+    return dict(_ask(layout, f"/_sim/summary?exchange={exchange}") or {})
 
 
 def simulator_begin(layout: Layout) -> datetime:
     """The first instant that the simulator has played (UTC)."""
-    return datetime.fromtimestamp(simulator_status(layout)["from_ms"] / 1000, UTC)
+    began = min(status["from_ms"] for status in simulator_status(layout).values())
+    return datetime.fromtimestamp(began / 1000, UTC)
 
 
 @dataclass(frozen=True)
@@ -105,9 +121,10 @@ class Candle:
     values: tuple[Decimal, ...]
 
 
-def simulator_candles(layout: Layout, code: str, begin: datetime, end: datetime) -> list[Candle]:
+def simulator_candles(layout: Layout, exchange: str, code: str, begin: datetime, end: datetime) -> list[Candle]:
     """Hourly candles of one market from the trades that the simulator sent in [``begin``, ``end``)."""
-    query = urlencode({"market": code, "unit": 60, "from": begin.isoformat(), "to": end.isoformat()})
+    window = {"from": begin.isoformat(), "to": end.isoformat()}
+    query = urlencode({"exchange": exchange, "market": code, "unit": 60, **window})
     names = ("open", "high", "low", "close", "volume", "trades")
     return [
         Candle(
@@ -118,8 +135,9 @@ def simulator_candles(layout: Layout, code: str, begin: datetime, end: datetime)
     ]
 
 
-def _status(layout: Layout) -> dict[str, Any]:
-    return dict(_ask(layout, "/_sim/status") or {})
+def _producer(layout: Layout, exchange: str, env: Mapping[str, str]) -> Program:
+    name = f"producer-{exchange}"
+    return _module(layout, name, ("streaming.producer", "--exchange", exchange), env, grace_s=30.0)
 
 
 def _ask(layout: Layout, path: str) -> Any:
