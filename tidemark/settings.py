@@ -9,7 +9,6 @@ take the model of their role as a parameter; only entry points call :func:`load`
 from __future__ import annotations
 
 import os
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -70,7 +69,7 @@ class PlatformSettings(Role):
     """What all roles share."""
 
     #: The exchanges that are carried.
-    exchanges: tuple[Literal["upbit", "okx", "binance"], ...] = ("upbit",)
+    exchanges: tuple[Literal["upbit", "okx", "binance"], ...] = ("upbit", "okx", "binance")
 
 
 class KafkaSettings(Role):
@@ -285,7 +284,7 @@ class Settings(BaseSettings):
         files = NestedSecretsSettingsSource(file_secret_settings, secrets_dir=directory, secrets_dir_missing="ok")
         return init_settings, env_settings, dotenv_settings, files
 
-    @cached_property
+    @property
     def exchanges(self) -> dict[str, ExchangeSettings]:
         """Settings of every exchange that is carried, by name."""
         return {name: getattr(self, name) for name in self.platform.exchanges}

@@ -24,6 +24,7 @@ DAG_IDS = frozenset(
         "ops__completeness__check",
         "raw__candle__fetch",
         "raw__candle__load",
+        "raw__depth__load",
         "raw__dead_letter__reprocess",
         "raw__history__backfill",
         "raw__history__repair",

@@ -171,9 +171,13 @@ def test_choices_are_what_the_platform_knows(parsed: dict[str, Any]) -> None:
 
 
 def test_each_load_announces_its_dataset(parsed: dict[str, Any]) -> None:
-    for dataset in ("trade", "ticker", "orderbook", "candle", "system"):
-        (task,) = tasks(parsed["dags"][f"raw__{dataset}__load"])
-        assert [plain(o)["name"] for o in task["outlets"]] == [f"raw.{dataset}"]
+    from tidemark_registry import carriers
+
+    for dataset in ("trade", "ticker", "orderbook", "depth", "candle", "system"):
+        found = tasks(parsed["dags"][f"raw__{dataset}__load"])
+        assert len(found) == len(carriers(dataset)) >= 2
+        for task in found:
+            assert [plain(o)["name"] for o in task["outlets"]] == [f"raw.{dataset}"]
 
 
 def test_each_exchange_has_a_task_of_its_own(parsed: dict[str, Any]) -> None:

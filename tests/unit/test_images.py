@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from tidemark.settings import PlatformSettings
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -26,7 +28,7 @@ def test_compose_names_only_what_it_declares() -> None:
 
 def test_what_a_worker_is_told_to_run_can_be_run() -> None:
     workers = [s["command"] for s in compose()["services"].values() if s.get("image") == "tidemark-worker"]
-    assert len(workers) == 3
+    assert len(workers) == 5
     for module, *_ in workers:
         path = ROOT / Path(*module.split("."))
         entry = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
@@ -76,3 +78,13 @@ def test_locks_are_pinned_by_hash_and_name_no_host() -> None:
         assert text.count("--hash=sha256:") >= len(pins)
         assert "://" not in text
         assert "--index-url" not in text
+
+
+def test_there_is_a_producer_for_each_exchange() -> None:
+    services = compose()["services"]
+    told = {
+        s["command"][-1]: s["environment"] for s in services.values() if s.get("command", [""])[0].endswith("producer")
+    }
+    assert set(told) == set(PlatformSettings().exchanges)
+    assert len({env["TIDEMARK_PRODUCER__WORKER"] for env in told.values()}) == len(told)
+    assert all("TIDEMARK_KAFKA__BOOTSTRAP_SERVERS" in env for env in told.values())

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import psutil
 import psycopg
@@ -65,11 +66,11 @@ class Platform:
         with psycopg.connect(url, autocommit=True) as connection:
             return connection.execute(query, parameters).fetchall()  # type: ignore[arg-type]
 
-    def oracle(self, question: str) -> Any:
-        """The simulator's own account of what it sent; its decimals are text."""
-        with urllib.request.urlopen(
-            f"http://127.0.0.1:{self.local.simulator_port}/_sim/{question}", timeout=60
-        ) as answer:
+    def oracle(self, question: str, exchange: str = "upbit", **parameters: object) -> Any:
+        """The simulator's own account of what an exchange sent; its decimals are text."""
+        query = urlencode({"exchange": exchange, **parameters})
+        url = f"http://127.0.0.1:{self.local.simulator_port}/_sim/{question}?{query}"
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return json.load(answer, parse_float=Decimal)
 
     def exchange(self, question: str) -> Any:
@@ -105,6 +106,8 @@ def platform(state: Path, slack: FakeSlack, *, memory: bool, trades_per_day: int
         "TIDEMARK_SLACK__TOKEN": TOKEN,
         "TIDEMARK_SLACK__CHANNEL": CHANNEL,
         "TIDEMARK_SINK__ROTATE_ROWS": "4000",  # chains with a first, a middle and a newest object
+        "TIDEMARK_SINK__METRICS_PORT": "0",
+        "TIDEMARK_PRODUCER__METRICS_PORT": "0",
     }
     one = Platform(state, process.environment(settings), local, memory)
     try:

@@ -13,12 +13,15 @@ import pytest
 
 from tests.integration.alerts.doubles import FakeSlack
 from tests.integration.end_to_end.conftest import Platform, platform
+from tidemark.exchanges import registry
 from tidemark.jobs import completeness
 from tidemark.lake.store import open_store
 from tidemark.local.day import Day, yesterday
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 
+MARKETS = {"upbit": 20, "okx": 5, "binance": 5}
+exchanges = pytest.mark.parametrize("exchange", MARKETS)
 LAYERS = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "1d": 1440}
 COLUMNS = ("open", "high", "low", "close", "volume_base", "volume_quote")
 CANDLE = ("open", "high", "low", "close", "volume", "value")
@@ -49,19 +52,23 @@ def day() -> Day:
     return yesterday(datetime.now(UTC))
 
 
-def test_every_trade_sent_is_in_silver_once(up: Platform, day: Day) -> None:
+@exchanges
+def test_every_trade_sent_is_in_silver_once(up: Platform, day: Day, exchange: str) -> None:
+    """Known by its id; Binance's by the number of the aggregate trade, which stands for several."""
     begin_ms, end_ms = (int(at.timestamp() * 1000) for at in (day.begin, day.end))
-    markets = up.oracle("summary")
-    assert len(markets) >= 20
+    markets = up.oracle("summary", exchange)
+    assert len(markets) == MARKETS[exchange]
+    name = "number" if exchange == "binance" else "id"
     for code in markets:
         sent = {
-            (t["id"], Decimal(t["price"]), Decimal(t["size"]), t["side"], t["ms"])
-            for t in up.oracle(f"trades?market={code}")
+            (t[name], Decimal(t["price"]), Decimal(t["size"]), t["side"], t["ms"])
+            for t in up.oracle("trades", exchange, market=code)
             if begin_ms <= t["ms"] < end_ms
         }
         silver = up.rows(
             """select trade_id, price, size, side, (extract(epoch from event_at) * 1000)::bigint
-            from silver.trade where code = %s and event_at >= %s and event_at < %s""",
+            from silver.trade where exchange = %s and code = %s and event_at >= %s and event_at < %s""",
+            exchange,
             code,
             day.begin,
             day.end,
@@ -70,21 +77,38 @@ def test_every_trade_sent_is_in_silver_once(up: Platform, day: Day) -> None:
         assert set(silver) == sent, code
 
 
+def test_ids_of_swaps_have_no_hole(up: Platform, day: Day) -> None:
+    """What a row stands for begins where the one before it ended."""
+    query = """
+        select exchange, market, count(*),
+            count(*) filter (where first_trade_id <> before + 1), max(last_trade_id - first_trade_id)
+        from (
+            select *, lag(last_trade_id) over (partition by exchange, market order by last_trade_id) as before
+            from silver.trade where exchange <> 'upbit' and event_at >= %s and event_at < %s
+        ) as trade group by 1, 2
+    """
+    found = up.rows(query, day.begin, day.end)
+    assert len(found) == 10
+    for exchange, market, rows, holes, longest in found:
+        assert (holes, rows > 100, longest > 0) == (0, True, True), (exchange, market)
+
+
+@exchanges
 @pytest.mark.parametrize("layer", LAYERS)
-def test_every_bar_is_the_exchanges_own_candle(up: Platform, day: Day, layer: str) -> None:
+def test_every_bar_is_the_exchanges_own_candle(up: Platform, day: Day, layer: str, exchange: str) -> None:
     """Bars within the day; one that reaches out of it may hold fetched trades too."""
     span = timedelta(minutes=LAYERS[layer])
     compared = 0
-    for code in up.oracle("summary"):
+    for code in up.oracle("summary", exchange):
         oracle = {
             datetime.fromtimestamp(c["start"] / 1000, UTC): tuple(Decimal(c[name]) for name in CANDLE)
-            for c in up.oracle(f"candles?market={code}&unit={LAYERS[layer]}")
+            for c in up.oracle("candles", exchange, market=code, unit=LAYERS[layer])
         }
-        query = psycopg.sql.SQL("select bucket_at, {} from {} where market = %s").format(
+        query = psycopg.sql.SQL("select bucket_at, {} from {} where exchange = %s and market = %s").format(
             psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, COLUMNS)),
             psycopg.sql.Identifier("gold", f"ohlcv_{layer}"),
         )
-        bars = {row[0]: row[1:] for row in up.rows(query, "-".join(reversed(code.split("-"))))}
+        bars = {row[0]: row[1:] for row in up.rows(query, exchange, registry.get(exchange).market(code))}
         inside = {at for at in oracle.keys() | bars.keys() if day.begin <= at and at + span <= day.end}
         for at in inside:
             assert bars[at] == oracle[at], (code, at)
@@ -96,11 +120,11 @@ def test_the_daily_bar_is_the_exchanges_own(up: Platform, day: Day) -> None:
     """A UTC day that was sent whole, or of which the rest was fetched; else the bar is what was sent of it."""
     at = datetime(day.end.year, day.end.month, day.end.day, tzinfo=UTC) - timedelta(days=1)
     for code in up.oracle("summary"):
-        sent = [c for c in up.oracle(f"candles?market={code}&unit=1440") if c["start"] == at.timestamp() * 1000]
+        sent = [c for c in up.oracle("candles", market=code, unit=1440) if c["start"] == at.timestamp() * 1000]
         served = up.exchange(f"candles/days?market={code}&to={at + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}&count=1")
         (bar,) = up.rows(
             "select open, high, low, close, volume_base, volume_quote from gold.ohlcv_1d "
-            "where market = %s and bucket_at = %s",
+            "where exchange = 'upbit' and market = %s and bucket_at = %s",
             "-".join(reversed(code.split("-"))),
             at,
         )
@@ -109,16 +133,34 @@ def test_the_daily_bar_is_the_exchanges_own(up: Platform, day: Day) -> None:
 
 
 def test_identities_are_computed_and_green(up: Platform, day: Day) -> None:
-    found = dict(up.rows("select identity, count(*) from ops.completeness group by 1"))
-    assert set(found) >= {0, 1, 2, 3, 4}
+    found = set(up.rows("select distinct exchange, identity from ops.completeness"))
+    assert found >= {(exchange, identity) for exchange in MARKETS for identity in range(6)}
     assert up.rows("select * from ops.completeness where status = 'red'") == []
     hours = up.rows(
-        "select count(distinct hour_at) from ops.completeness where identity = 3 and dataset = 'trade' "
-        "and status = 'green' and hour_at >= %s and hour_at < %s",
+        "select exchange, count(distinct hour_at) from ops.completeness where identity = 3 and dataset = 'trade' "
+        "and status = 'green' and hour_at >= %s and hour_at < %s group by 1",
         day.begin,
         day.end,
     )
-    assert hours == [(24,)]
+    assert dict(hours) == dict.fromkeys(MARKETS, 24)
+
+
+def test_built_books_are_those_that_were_sent(up: Platform) -> None:
+    """Books made of a snapshot and changes: the best levels at a number are those of the exchange."""
+    compared = 0
+    for code in up.oracle("summary", "binance"):
+        sent = {row["id"]: row for row in up.oracle("books", "binance", market=code)}
+        built = up.rows(
+            "select update_id, best_bid_price, best_ask_price from silver.orderbook where exchange = 'binance' "
+            "and code = %s and update_id is not null",
+            code,
+        )
+        for number, bid, ask in built:
+            if number in sent:
+                compared += 1
+                best = tuple(Decimal(sent[number][side]["price"]) for side in ("bid", "ask"))
+                assert (bid, ask) == best, (code, number)
+    assert compared > 100
 
 
 def test_the_report_is_posted_once(up: Platform, slack: FakeSlack, day: Day) -> None:
@@ -136,7 +178,7 @@ def test_readers_may_read_gold_and_nothing_else(up: Platform) -> None:
 
 
 def test_planted_anomalies_of_size_are_found(up: Platform, day: Day) -> None:
-    planted = up.oracle(f"anomalies?from={day.begin:%Y-%m-%dT%H:%M:%SZ}&to={day.end:%Y-%m-%dT%H:%M:%SZ}")["anomalies"]
+    planted = up.oracle("anomalies", **{"from": day.begin.isoformat(), "to": day.end.isoformat()})["anomalies"]
     assert planted
     found = up.rows(
         "select count(*) from gold.price_anomaly_1m where bucket_at >= %s and bucket_at < %s", day.begin, day.end

@@ -18,12 +18,12 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from tidemark import settings as config
-from tidemark.local import children, preflight, process, stack
+from tidemark.local import children, preflight, process, stack, workers
 from tidemark.local.day import Day, yesterday
 from tidemark.local.layout import Layout
 from tidemark.local.process import LocalError
 from tidemark.local.steps import Progress, Step, run
-from tidemark.settings import LocalSettings, Settings
+from tidemark.settings import LocalSettings, PlatformSettings, Settings
 
 
 @pytest.fixture
@@ -90,11 +90,15 @@ def test_redpanda_needs_docker(layout: Layout) -> None:
 
 
 def test_live_data_need_the_network(layout: Layout) -> None:
-    dead = layout.settings.upbit.model_copy(update={"rest_url": f"http://127.0.0.1:{process.free_port()}"})
     live = with_local(layout, source="live")
-    live = Layout(live.settings.model_copy(update={"upbit": dead}))
-    with pytest.raises(LocalError, match=r"^upbit can't be reached at [^\n]*SOURCE=simulator$"):
+    nowhere = {"rest_url": f"http://127.0.0.1:{process.free_port()}"}
+    dead = {name: exchange.model_copy(update=nowhere) for name, exchange in live.settings.exchanges.items()}
+    live = Layout(live.settings.model_copy(update=dead))
+    with pytest.raises(LocalError) as raised:
         preflight.check(live, memory=True)
+    lines = str(raised.value).splitlines()
+    assert [line.split(" can't be reached at ")[0] for line in lines] == ["upbit", "okx", "binance"]
+    assert all(line.endswith("SOURCE=simulator") for line in lines)
 
 
 # --- what children are told ---------------------------------------------------------------------------------
@@ -111,6 +115,33 @@ def test_children_read_back_exactly_the_settings_of_the_stack(layout: Layout, mo
     assert told.kafka.bootstrap_servers == f"127.0.0.1:{layout.settings.local.kafka_port}"
     assert told.upbit.ws_url == f"ws://127.0.0.1:{layout.settings.local.simulator_port}"
     assert told.lake.url == f"file://{layout.state}/lake"
+
+
+def test_each_producer_has_a_name_and_a_port_of_its_own(layout: Layout) -> None:
+    told = children.local_settings(layout, memory=False)
+    assert {one.ws_url for one in told.exchanges.values()} == {told.upbit.ws_url}
+    own = [children.producer_settings(told, name).producer for name in told.exchanges]
+    assert [one.worker for one in own] == ["producer-1-upbit", "producer-1-okx", "producer-1-binance"]
+    assert [one.metrics_port for one in own] == [9101, 9103, 9104]
+    assert told.sink.metrics_port == 9102
+    silent = told.model_copy(update={"producer": told.producer.model_copy(update={"metrics_port": 0})})
+    assert {children.producer_settings(silent, name).producer.metrics_port for name in told.exchanges} == {0}
+
+
+def test_producers_of_exchanges_that_are_no_longer_carried_are_known(layout: Layout) -> None:
+    for name in ("producer", "producer-okx", "producer-upbit"):
+        (layout.state / name).mkdir(parents=True)
+    fewer = PlatformSettings(exchanges=("upbit",))
+    layout = Layout(layout.settings.model_copy(update={"platform": fewer}))
+    assert [one.home.name for one in workers.former_producers(layout)] == ["producer", "producer-okx"]
+    assert list(workers.producers(layout)) == ["upbit"]
+    assert "--wait-codes" not in workers.simulator(layout).command  # every market of Upbit's is taken
+
+
+def test_the_simulator_waits_for_the_codes_that_are_taken(layout: Layout) -> None:
+    okx = layout.settings.okx.model_copy(update={"codes": ("BTC-USDT-SWAP",)})
+    command = workers.simulator(Layout(layout.settings.model_copy(update={"okx": okx}))).command
+    assert "okx:BTC-USDT-SWAP" in command
 
 
 def test_with_live_data_the_exchange_stays_the_exchange(layout: Layout) -> None:
@@ -143,9 +174,12 @@ def test_a_day_is_played_once(layout: Layout) -> None:
     day = Day(date(2026, 4, 13))
     whole = ["--day", "2026-04-13", "--day-zone", "kst"]
     assert stack._what_to_play(layout, day) == whole
-    layout.write_note("played", {"begin": day.begin.isoformat(), "end": "2026-04-13T20:00:00+00:00"})
+    carried = {"begin": day.begin.isoformat(), "exchanges": ["upbit", "okx", "binance"]}
+    layout.write_note("played", {**carried, "end": "2026-04-13T20:00:00+00:00"})
     assert stack._what_to_play(layout, day) == ["--from", "2026-04-13T19:00:00+00:00"]
-    layout.write_note("played", {"begin": day.begin.isoformat(), "end": day.begin.isoformat()})
+    layout.write_note("played", {**carried, "exchanges": ["upbit"], "end": "2026-04-13T20:00:00+00:00"})
+    assert stack._what_to_play(layout, day) == whole  # an exchange is new
+    layout.write_note("played", {**carried, "end": day.begin.isoformat()})
     assert stack._what_to_play(layout, day) == ["--from", day.begin.isoformat()]
     later = Day(date(2026, 4, 15))  # the stack was down meanwhile: a hole, so the whole day again
     assert stack._what_to_play(layout, later) == ["--day", "2026-04-15", "--day-zone", "kst"]

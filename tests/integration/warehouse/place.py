@@ -8,7 +8,7 @@ from typing import Any
 
 from tidemark import naming
 from tidemark.lake.local import LocalStore
-from tidemark.settings import KafkaSettings, LakeSettings, Settings, WarehouseSettings
+from tidemark.settings import KafkaSettings, LakeSettings, PlatformSettings, Settings, WarehouseSettings
 from tidemark.warehouse.connection import Connection, connect
 from tidemark.warehouse.migrate import migrate
 
@@ -46,6 +46,7 @@ def make_place(admin_url: str, folder: Path, bootstrap: str = "127.0.0.1:1", **k
         ),
         lake=LakeSettings(url=f"file://{lake}"),
         kafka=KafkaSettings(bootstrap_servers=bootstrap, **kafka),
+        platform=PlatformSettings(exchanges=("upbit",)),
     )
     migrate(settings.warehouse)
     place = Place(settings, admin_url, LocalStore(lake))
