@@ -80,6 +80,11 @@ class Platform:
         with urllib.request.urlopen(url, timeout=60) as answer:
             return json.load(answer, parse_float=Decimal)
 
+    def services(self) -> dict[Path, int]:
+        """What runs by itself, by the file that names it; a task of Airflow's comes and goes."""
+        found = {file: process.running(file) for file in self.state.rglob("*.pid")}
+        return {file: pid for file, pid in found.items() if pid is not None}
+
     def processes(self) -> list[psutil.Process]:
         """Every process that knows of this platform's state directory."""
         found = []
