@@ -14,7 +14,6 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import confluent_kafka
@@ -70,18 +69,22 @@ def _arm_store(store: type, point: Point) -> None:
 
 def arm_producer(point: Point) -> None:
     class Sending(confluent_kafka.Producer):
-        def produce(self, topic: str, *arguments: Any, on_delivery: Callable[..., None], **named: Any) -> None:
+        def __init__(self, config: dict[str, Any], **named: Any) -> None:
+            # Left to itself the producer hears of failures only.
+            super().__init__({**config, "delivery.report.only.error": False}, **named)
+
+        def produce(self, topic: str, value: bytes, key: bytes, partition: int, report: Any, *more: Any) -> None:
             def delivered(*what: Any) -> None:
                 if market:
                     point.reached("acknowledged")
-                on_delivery(*what)
+                report(*what)
                 if market:
                     point.reached("delivered")
 
             market = ".system." not in topic
             if market:
                 point.reached("before_send")
-            super().produce(topic, *arguments, on_delivery=delivered, **named)
+            super().produce(topic, value, key, partition, delivered, *more)
             if market:
                 point.reached("queued")
 

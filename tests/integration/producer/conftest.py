@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -30,6 +31,10 @@ def make_topics(bootstrap: str, exchange: str, config: Mapping[str, str] | None 
     admin = AdminClient({"bootstrap.servers": bootstrap})
     for future in admin.create_topics(topics).values():
         future.result(30)
+    deadline = time.monotonic() + 30  # a broker may answer before it knows of them itself
+    while not {topic.topic for topic in topics} <= set(admin.list_topics(timeout=10).topics):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -38,6 +43,19 @@ def own_exchange(monkeypatch: pytest.MonkeyPatch) -> str:
     exchange = fast(f"upbit{os.getpid()}x{next(_numbers)}")
     monkeypatch.setitem(registry.EXCHANGES, exchange.name, exchange)
     return exchange.name
+
+
+@pytest.fixture
+def exchange_like(monkeypatch: pytest.MonkeyPatch, kafka_bootstrap: str) -> Callable[..., str]:
+    """A function that makes another exchange with its topics, see ``fast``; returns its name."""
+
+    def make(**more: Any) -> str:
+        exchange = fast(f"upbit{os.getpid()}x{next(_numbers)}", **more)
+        monkeypatch.setitem(registry.EXCHANGES, exchange.name, exchange)
+        make_topics(kafka_bootstrap, exchange.name)
+        return exchange.name
+
+    return make
 
 
 @pytest.fixture
@@ -52,7 +70,8 @@ class RunningProducer:
 
     def __init__(self, setup: app.Setup) -> None:
         self.stop = asyncio.Event()
-        self.task = asyncio.create_task(app.run(setup, self.stop))
+        self.worker = app.Worker(setup, self.stop)
+        self.task = asyncio.create_task(self.worker.run())
 
     async def end(self) -> int:
         """Ask it to stop; its exit code."""
@@ -75,6 +94,7 @@ def producing(own_exchange: str) -> Producing:
         name: str = own_exchange,
         codes_per_connection: int = 200,
         memory: bool = False,
+        beside: Mapping[str, ExchangeSettings] | None = None,
         **more: Any,
     ) -> AsyncIterator[RunningProducer]:
         settings = {
@@ -85,7 +105,7 @@ def producing(own_exchange: str) -> Producing:
             **more,
         }
         setup = app.Setup(
-            {name: exchange.model_copy(update={"codes_per_connection": codes_per_connection})},
+            {**(beside or {}), name: exchange.model_copy(update={"codes_per_connection": codes_per_connection})},
             KafkaSettings(bootstrap_servers=bootstrap, memory=memory),
             ProducerSettings(**settings),
             naming.SINK_GROUP,

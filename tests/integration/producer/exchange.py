@@ -9,29 +9,84 @@ import asyncio
 import contextlib
 import json
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
 import picows
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
+from tidemark.exchanges.base import Connection, Reply, Word
 from tidemark.exchanges.upbit import Upbit
 from tidemark.settings import ExchangeSettings
 
 Script = Callable[["Client"], Awaitable[None]]
 
 
-def fast(name: str) -> Upbit:
-    """Upbit under a name of the test's own (so it has its own topics), in no hurry to be polite."""
+def fast(name: str, **more: Any) -> Upbit:
+    """Upbit under a name of the test's own (so it has its own topics), in no hurry to be polite.
+
+    ``more`` is what it does otherwise: ``lifetime_s``, ``quiet_s``, and ``acks``, so many to each connection.
+    """
 
     class Named(Upbit):
         connects_per_second: ClassVar[float] = 50.0
+        acks: ClassVar[int] = 0
+
+        def acknowledgements(self, settings: ExchangeSettings, connection: Connection) -> int:
+            return self.acks
+
+        def reply(self, frame: bytes) -> Reply | None:
+            word = json.loads(frame).get("word")
+            return Reply(Word(word), "a stream", "says why") if word else super().reply(frame)
 
     Named.name = name
+    for attribute, value in more.items():
+        setattr(Named, attribute, value)
     return Named()
+
+
+def says(word: Word) -> bytes:
+    """A frame by which the test's exchange says that."""
+    return json.dumps({"word": word.value}).encode()
+
+
+class MarketServer:
+    """The list of markets over REST; ``codes`` may change, or be None: then it answers with an error."""
+
+    def __init__(self, *codes: str) -> None:
+        self.codes: tuple[str, ...] | None = codes
+        self.asked = 0
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.asked += 1
+                listed = outer.codes
+                body = json.dumps([{"market": c, "korean_name": c, "english_name": c} for c in listed or ()]).encode()
+                self.send_response(500 if listed is None else 200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> MarketServer:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
 
 class Client(WSListener):
@@ -42,6 +97,9 @@ class Client(WSListener):
         self.number = number
         self.headers = headers
         self.asked: list[Any] = []
+        self.messages = 0
+        self.opened_at = time.monotonic()
+        self.gone_at: float | None = None
         self.pings = 0
         self.gone = asyncio.Event()
         self.answered = asyncio.Event()
@@ -54,6 +112,7 @@ class Client(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type == WSMsgType.TEXT:
+            self.messages += 1
             self.asked = json.loads(frame.get_payload_as_bytes())
             self.server.start(self)
         elif frame.msg_type == WSMsgType.PING:
@@ -67,6 +126,7 @@ class Client(WSListener):
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.gone_at = time.monotonic()
         self.gone.set()
         self.writable.set()
 
@@ -110,6 +170,8 @@ class ScriptedExchange:
     tls: ssl.SSLContext | None = None
     clients: list[Client] = field(default_factory=list)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    #: What a script noted.
+    sent: dict[Any, Any] = field(default_factory=dict)
 
     def listener(self, request: picows.WSUpgradeRequest) -> Client | None:
         """A new connection, or a refusal."""
