@@ -41,8 +41,9 @@ def fast(name: str, **more: Any) -> Upbit:
             return self.acks
 
         def reply(self, frame: bytes) -> Reply | None:
-            word = json.loads(frame).get("word")
-            return Reply(Word(word), "a stream", "says why") if word else super().reply(frame)
+            if not frame.startswith(b'{"word"'):
+                return super().reply(frame)
+            return Reply(Word(json.loads(frame)["word"]), "a stream", "says why")
 
     Named.name = name
     for attribute, value in more.items():
