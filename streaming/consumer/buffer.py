@@ -22,13 +22,14 @@ from tidemark.lake.parquet import Footer
 
 #: Records that are decoded at once: enough for the column, few enough for the processor's cache.
 _PACK_RECORDS: Final = 2_000
-_PACK_BYTES: Final = 4 * 1024 * 1024
+_PACK_BYTES: Final = 2 * 1024 * 1024
 
 
 class Buffer:
     """The offsets from ``start`` on; each record must be the next one. ``now`` is a monotonic clock, seconds.
 
-    ``rows`` and ``dead`` lag behind by what has not been decoded yet; sealing catches up.
+    ``rows`` and ``dead`` lag behind by what has not been decoded yet; sealing catches up. ``bytes`` are those that it
+    takes in memory: a book is twice as large in columns as it was as a frame.
     """
 
     def __init__(self, chain: Chain, columns: Columns, start: int, now: Callable[[], float]) -> None:
@@ -104,6 +105,7 @@ class Buffer:
         self._last = batch.record(len(batch) - 1)
         self._frames.add(batch)
         self._pending = None
+        self.bytes += gathered.rows.nbytes - batch.size
         if gathered.dead:
             self.dead += gathered.dead
             self.dead_sent = False

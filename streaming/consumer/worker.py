@@ -438,7 +438,7 @@ def _consumer_config(settings: Settings) -> dict[str, Any]:
         "session.timeout.ms": settings.sink.session_timeout_ms,
         "heartbeat.interval.ms": min(3_000, settings.sink.session_timeout_ms // 10),
         "topic.metadata.refresh.interval.ms": 5_000,
-        "queued.max.messages.kbytes": 32_768,
+        "queued.max.messages.kbytes": 16_384,
         "fetch.wait.max.ms": 100,
         # Its default waits a second before it fetches again from a partition whose records were many.
         "fetch.queue.backoff.ms": 5,

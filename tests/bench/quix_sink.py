@@ -40,7 +40,7 @@ def main() -> None:
         commit_interval=600,
         state_dir=folder / "state",
         loglevel="WARNING",
-        consumer_extra_config={"fetch.queue.backoff.ms": 5, "queued.max.messages.kbytes": 32_768},
+        consumer_extra_config={"fetch.queue.backoff.ms": 5, "queued.max.messages.kbytes": 16_384},
     )
 
     def with_headers(value: Any, key: Any, timestamp: int, headers: Any) -> dict[str, Any]:

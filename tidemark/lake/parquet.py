@@ -7,7 +7,6 @@ reading the object. Doesn't: what chains of objects mean (``chain``), columns (`
 from __future__ import annotations
 
 import base64
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -159,12 +158,12 @@ def encode_table(table: pa.Table, metadata: Mapping[bytes, bytes]) -> bytes:
 
 def _encode(table: pa.Table, schema: pa.Schema, metadata: Mapping[bytes, bytes]) -> bytes:
     """The file; whoever reads it finds ``schema``, whether texts are packed in ``table`` or not."""
-    sink = io.BytesIO()
+    sink = pa.BufferOutputStream()
     arrow = base64.b64encode(schema.remove_metadata().serialize().to_pybytes())
     with pq.ParquetWriter(sink, table.schema, store_schema=False, **writer_options(schema)) as writer:
         writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
         writer.add_key_value_metadata({**metadata, _ARROW_SCHEMA: arrow})
-    return sink.getvalue()
+    return bytes(sink.getvalue())
 
 
 def packed(array: pa.Array) -> pa.Array:
