@@ -30,6 +30,8 @@ class End(StrEnum):
     STOPPED = "stopped"
 
 
+#: Ends that are noticed late, if the line was dead before: nobody knows what was sent since the last frame.
+UNHEARD_ENDS = frozenset({End.LOST, End.DEAD, End.SILENT})
 #: Ends that are nobody's fault: what the worker itself had planned.
 PLANNED_ENDS = frozenset({End.LIFETIME, End.LEAVING, End.REPLANNED, End.RETIRED, End.STOPPED})
 

@@ -22,7 +22,7 @@ import structlog
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from streaming.producer import records
-from streaming.producer.counts import End, ExchangeCounts, Tally
+from streaming.producer.counts import UNHEARD_ENDS, End, ExchangeCounts, Tally
 from streaming.producer.records import LARGEST_FRAME, SYSTEM, Headers, Record
 from tidemark import naming
 from tidemark.exchanges.base import Connection, Exchange, Word
@@ -208,8 +208,9 @@ class Link(WSListener):
             reason = f"{reason}; refused: {'; '.join(self.heard.refusals)}"[: 4 * _SHOWN]
         closed_at = datetime.now(UTC)
         last = datetime.fromtimestamp(self.last_frame_ns / 1e9, UTC) if self.last_frame_ns else None
+        unheard = {"heard_until": last or self.opened_at} if end in UNHEARD_ENDS else {}
         self._closing = records.connection_record(
-            self._connection(closed_at=closed_at, last_frame_at=last, frames=self.frames, reason=reason)
+            self._connection(closed_at=closed_at, last_frame_at=last, frames=self.frames, reason=reason, **unheard)
         )
         self._counts.closed += 1
         self._counts.ends[end] += 1

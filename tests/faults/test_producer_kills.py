@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 
 import pytest
@@ -68,12 +69,14 @@ def test_producer_stands_still(stage: Stage) -> None:
         producer.pause()
         client = stage.feed.client()
         before = stage.feed.connections
+        time.sleep(2)
         stage.feed.run(_hang_up(client))
         producer.resume()
         stage.feed.reconnected(before)
         stage.landed(600)
     proof = prove(stage)
     assert proof.causes() == {"disconnected"}
+    assert len(proof.missing) > 100
 
 
 def test_producer_asked_to_stop(stage: Stage) -> None:

@@ -3,10 +3,9 @@
 Lives here: the stretches of each connection from its records (``raw.system_v1``), and what they leave uncovered for
 each dataset and market. Doesn't: frames lost within a connection (``socket``), the book of gaps (``gaps``).
 
-A connection lasts from its ``open`` to its ``close`` record; one that was closed because nothing came any more lasts
-until its last frame. One that was killed leaves no ``close``: it lasts until the last frame that reached raw. Gaps are
-written once the ledger has caught up, so that a late load can't shorten them. A stream that nobody has heard since
-stands with an open end.
+A connection lasts from its ``open`` to its ``close`` record; one whose line went dead, until it was last heard. One
+that was killed leaves no ``close``: it lasts until the last frame that reached raw. Gaps are written once the ledger
+has caught up, so that a late load can't shorten them. A stream that nobody has heard since stands with an open end.
 """
 
 from __future__ import annotations
@@ -29,10 +28,11 @@ _LOOK_BACK: Final = timedelta(days=7)
 #: A connection that says nothing for so long counts as gone (every exchange sends something far more often).
 _SILENCE: Final = timedelta(minutes=5)
 
-#: How a producer's reason begins when a connection stood and said nothing.
-_NOTHING: Final = "nothing came"
 _RECORDS: Final = """
-SELECT connection, worker, kind, event_at, reason, subscription, extra ->> 'last_frame_at' FROM raw.system_v1
+SELECT
+    connection, worker, kind, event_at, reason, subscription,
+    least(event_at, (extra ->> 'heard_until')::timestamptz) AS heard_until
+FROM raw.system_v1
 WHERE exchange = %(exchange)s AND received_at >= %(first)s AND event_at < %(last)s ORDER BY event_at
 """
 _LAST_ROW: Final = """
@@ -120,8 +120,8 @@ def _detail(before: Stretch, after: Stretch | None, codes: list[str]) -> dict[st
 def _stretches(connection: Connection, frame: Scope, heard_until: datetime | None) -> list[Stretch]:
     values = {"exchange": frame.exchange, "first": frame.start - _LOOK_BACK, "last": frame.end}
     records = connection.execute(_RECORDS, values).fetchall()
-    ends = {name: (at, reason, last) for name, _, kind, at, reason, _, last in records if kind == "close"}
-    opened = [_opened(*record[:-1]) for record in records if record[2] == "open"]
+    ends = {name: (heard, reason) for name, _, kind, _, reason, _, heard in records if kind == "close"}
+    opened = [_opened(*record[:6]) for record in records if record[2] == "open"]
     return [_ended(connection, stretch, opened, ends.get(stretch.connection), heard_until) for stretch in opened]
 
 
@@ -137,15 +137,11 @@ def _ended(
     connection: Connection,
     stretch: Stretch,
     opened: Sequence[Stretch],
-    closed: tuple[datetime, str | None, str | None] | None,
+    closed: tuple[datetime, str | None] | None,
     heard_until: datetime | None,
 ) -> Stretch:
     if closed is not None:
-        at, reason, heard = closed[0], closed[1] or "", closed[2]
-        if heard is not None and reason.startswith(_NOTHING):
-            at = min(at, max(datetime.fromisoformat(heard), stretch.opened_at))
-            return replace(stretch, ended_at=at, cause="silent", reason=reason)
-        return replace(stretch, ended_at=at, cause="disconnected", reason=reason)
+        return replace(stretch, ended_at=closed[0], cause="disconnected", reason=closed[1] or "")
     followed = any(
         other.worker == stretch.worker and other.opened_at > stretch.opened_at and other.streams & stretch.streams
         for other in opened

@@ -31,7 +31,10 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionRecord:
-    """A connection that was opened or, with ``closed_at``, closed. Times in UTC by our clock."""
+    """A connection that was opened or, with ``closed_at``, closed. Times in UTC by our clock.
+
+    ``heard_until`` is there where the end was only noticed at ``closed_at``: after it the line may have been dead.
+    """
 
     exchange: str
     connection: str
@@ -40,6 +43,7 @@ class ConnectionRecord:
     subscription: dict[str, Any] | None = None
     closed_at: datetime | None = None
     last_frame_at: datetime | None = None
+    heard_until: datetime | None = None
     frames: int | None = None
     reason: str | None = None
 

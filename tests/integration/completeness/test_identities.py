@@ -610,7 +610,7 @@ def test_a_connection_that_said_nothing_counts_until_its_last_frame(place: Place
     system = chain("system")
     last = (T0 + 8 * minute).isoformat()
     record = {"exchange": "upbit", "kind": "close", "connection": "c1", "worker": "w", "event_at": T0 + 10 * minute}
-    record |= {"reason": "nothing came for 120 s", "frames": 0, "extra": f'{{"last_frame_at": "{last}"}}'}
+    record |= {"reason": "nothing came for 120 s", "frames": 0, "extra": f'{{"heard_until": "{last}"}}'}
     land(place.store, system, [record | envelope(system, 2, T0 + 10 * minute) | {"frame_no": None}])
     load(place, "system")
     [gap] = silence.find(place.opened[0], frame(place))
