@@ -87,7 +87,7 @@ def test_half_open_connection(stages: Stages, broker: KafkaServer, feed: Feed) -
             wire.cut()
 
         proof = flow_past(stage, fault)
-    assert proof.causes() == {"disconnected"}
+    assert proof.causes() == {"silent"}
     assert len(proof.missing) > 100
     (gap,) = proof.gaps
     assert gap.to_at is not None

@@ -28,6 +28,8 @@ _LOOK_BACK: Final = timedelta(days=7)
 #: A connection that says nothing for so long counts as gone (every exchange sends something far more often).
 _SILENCE: Final = timedelta(minutes=5)
 
+#: How a producer's reason begins when a connection stood and said nothing.
+_NOTHING: Final = "nothing came"
 _RECORDS: Final = """
 SELECT
     connection, worker, kind, event_at, reason, subscription,
@@ -141,7 +143,9 @@ def _ended(
     heard_until: datetime | None,
 ) -> Stretch:
     if closed is not None:
-        return replace(stretch, ended_at=closed[0], cause="disconnected", reason=closed[1] or "")
+        at, reason = closed[0], closed[1] or ""
+        cause = "silent" if reason.startswith(_NOTHING) else "disconnected"
+        return replace(stretch, ended_at=at, cause=cause, reason=reason)
     followed = any(
         other.worker == stretch.worker and other.opened_at > stretch.opened_at and other.streams & stretch.streams
         for other in opened
