@@ -109,8 +109,8 @@ def test_the_server_pings_and_drops_who_does_not_answer() -> None:
 def test_a_connection_ends_after_its_day() -> None:
     async def run(simulator: Simulator) -> None:
         async with opened(simulator, "/public/ws") as ws:
-            assert (await ws.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
-            assert ws.close_code == 1001
+            message = await ws.receive(timeout=5)
+            assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1001)
 
     with served(past(wait_for="all-trades", binance_lifetime_s=0.5)) as simulator:
         asyncio.run(run(simulator))
@@ -385,8 +385,8 @@ def test_a_cut_to_order(idle: Simulator) -> None:
         async with opened(idle, "/public/ws") as ws, opened(idle, "/public/ws") as other:
             [*_, first, _] = get(idle, "/_sim/status", exchange="binance")["connections"]
             assert await ordered(idle, "binance", kind="close", code=1001, connection=first["name"]) == 1
-            assert (await ws.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
-            assert ws.close_code == 1001
+            message = await ws.receive(timeout=5)
+            assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1001)
             assert await ordered(idle, "binance", kind="abort") >= 1
             assert (await other.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSED
             assert other.close_code == 1006

@@ -112,8 +112,8 @@ def test_a_silent_connection_is_closed_and_a_ping_keeps_it_open() -> None:
             assert await received(ws, count=1) == ["pong"]
             await asyncio.sleep(1.0)
             assert not ws.closed
-            assert (await ws.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
-            assert ws.close_code == 4004
+            message = await ws.receive(timeout=5)
+            assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 4004)
 
     with served(past(wait_for="all-trades", okx_silence_s=1.5)) as simulator:
         asyncio.run(run(simulator))

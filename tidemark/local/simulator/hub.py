@@ -172,8 +172,9 @@ class Hub:
         """Wait for subscribers, and for the end of an ordered silence."""
         while self.silent() or not self.ready():
             self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), 0.05 if self.silent() else 1.0)
+            with contextlib.suppress(TimeoutError):  # not wait_for: until 3.12 it may swallow a cancellation
+                async with asyncio.timeout(0.05 if self.silent() else 1.0):
+                    await self._changed.wait()
 
     def silence(self, seconds: float) -> None:
         """Send nothing for so long."""
