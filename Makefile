@@ -60,6 +60,13 @@ unit: install ## the unit tests alone (under a minute)
 faults: install ## the fault suite: kills, races, zombies, outages, deletions, bad input
 	@infra/ci/stages faults
 
+MINUTES ?= 20
+RATE ?= 10000
+
+.PHONY: soak
+soak: install ## memory of producer and sink under a steady stream (MINUTES=20 RATE=10000)
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) --rate $(RATE)
+
 YARDSTICKS := .tidemark/yardsticks
 
 .PHONY: bench

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -106,7 +107,7 @@ class Feed:
 
     def client(self, timeout_s: float = 30) -> Client:
         """The connection that is open now; waits for one."""
-        return self.run(self._client(), timeout_s)
+        return self.run(self.subscribed(), timeout_s)
 
     def reconnected(self, before: int, timeout_s: float = 60) -> None:
         """Wait until more than ``before`` connections have subscribed."""
@@ -119,9 +120,19 @@ class Feed:
         """Wait until the other side has read everything that was sent."""
 
         async def wait() -> None:
-            await (await self._client()).all_read()
+            await (await self.subscribed()).all_read()
 
         self.run(wait(), timeout_s)
+
+    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin a coroutine in the server's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def subscribed(self) -> Client:
+        """The connection that is open now; waits for one."""
+        while (client := self._open()) is None:
+            await asyncio.sleep(_TURN_S)
+        return client
 
     async def _script(self, client: Client) -> None:
         if client not in self._clients:
@@ -130,14 +141,9 @@ class Feed:
     def _open(self) -> Client | None:
         return next((c for c in reversed(self._clients) if not c.gone.is_set()), None)
 
-    async def _client(self) -> Client:
-        while (client := self._open()) is None:
-            await asyncio.sleep(_TURN_S)
-        return client
-
     async def _send(self, frames: Iterable[bytes]) -> None:
         for frame in frames:
-            await self._send_one(await self._client(), frame)
+            await self._send_one(await self.subscribed(), frame)
 
     async def _send_one(self, client: Client, frame: bytes) -> None:
         await client.writable.wait()

@@ -47,6 +47,7 @@ def test_exchange_says_goodbye(stage: Stage) -> None:
     assert (gap.cause, gap.detail["reason"]) == ("disconnected", "closed by the server: 1001 maintenance")
 
 
+@pytest.mark.quick_fault
 def test_exchange_closes_in_the_middle_of_a_frame(stage: Stage) -> None:
     """The exchange sends half a frame and is gone → the half is no record, the whole ones before it are all there."""
 

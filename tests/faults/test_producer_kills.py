@@ -79,6 +79,7 @@ def test_producer_stands_still(stage: Stage) -> None:
     assert len(proof.missing) > 100
 
 
+@pytest.mark.quick_fault
 def test_producer_asked_to_stop(stage: Stage) -> None:
     """SIGTERM in the middle of the flow, and a new producer → every frame of the first one arrived, the time between
     the two is a gap, its end is on record."""
