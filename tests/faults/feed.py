@@ -52,6 +52,7 @@ class Feed:
     def __init__(self) -> None:
         self.sent: list[Sent] = []
         self.exchange = ScriptedExchange(self._script)
+        self._muted: Client | None = None
         self._numbers = itertools.count(1)
         self._counts: Counter[str] = Counter()
         self._clients: list[Client] = []
@@ -105,6 +106,10 @@ class Feed:
             with contextlib.suppress(BaseException):
                 task.result(5)
 
+    def mute(self) -> None:
+        """The connection that is open now gets no frame any more; its pings are answered."""
+        self._muted = self.client()
+
     def client(self, timeout_s: float = 30) -> Client:
         """The connection that is open now; waits for one."""
         return self.run(self.subscribed(), timeout_s)
@@ -157,7 +162,7 @@ class Feed:
         while True:
             for frame in self.trades(max(1, round(per_second * _TURN_S))):
                 client = self._open()
-                if client is None:
+                if client is None or client is self._muted:
                     self.sent.append(Sent("", 0, time.time_ns(), frame))
                 else:
                     await self._send_one(client, frame)

@@ -19,10 +19,10 @@ from tests.integration.producer.exchange import Client
 from tidemark.local.kafka import KafkaServer
 
 
-def flow_past(stage: Stage, fault: object, landed: int = 600) -> Proof:
+def flow_past(stage: Stage, fault: object, landed: int = 600, **producer: float) -> Proof:
     """Trades flow; after 200 of them ``fault`` happens; the producer connects again; what is proven then."""
     assert callable(fault)
-    stage.producer()
+    stage.producer(**producer)
     stage.sink()
     with stage.feed.flowing():
         stage.landed(200)
@@ -93,6 +93,14 @@ def test_half_open_connection(stages: Stages, broker: KafkaServer, feed: Feed) -
     (gap,) = proof.gaps
     assert gap.to_at is not None
     assert (gap.to_at - gap.from_at).total_seconds() > 2
+
+
+def test_exchange_goes_silent(stage: Stage) -> None:
+    """The exchange answers pings and sends no data any more → the producer takes another connection, and the silence is
+    a gap from the last frame on."""
+    proof = flow_past(stage, stage.feed.mute, dataset_quiet_s=2.0)
+    assert proof.causes() == {"silent"}
+    assert len(proof.missing) > 500
 
 
 def test_exchange_floods(stage: Stage) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
 
 from tests.faults.conftest import Stages
-from tests.faults.proof import prove
+from tests.faults.proof import prove, rows_loaded
 from tests.faults.small_disk import small_disk
 from tests.faults.stage import Stage, until
 from tests.gcs_double import Fault, GcsDouble
+from tidemark.lake.store import StoreUnavailableError
 from tidemark.local.kafka import KafkaServer
 from tidemark.settings import LakeSettings
 
@@ -45,6 +47,20 @@ def test_store_misbehaves(on_gcs: Stage, gcs: GcsDouble, fault: Fault) -> None:
     stage.landed(1_200)
     assert gcs.unspent == []
     assert prove(stage).missing == ()
+
+
+def test_load_gets_a_wrong_byte(on_gcs: Stage, gcs: GcsDouble) -> None:
+    """A byte of an object is another one when the load reads it → the load reads it again; what it brings is right."""
+    stage = on_gcs
+    stage.publish(stage.feed.trades(300))
+    stage.sink(rotate_rows=300)
+    stage.landed(300)
+    gcs.plant(Fault("corrupt", *DOWNLOAD, times=1))
+    with contextlib.suppress(StoreUnavailableError):
+        stage.load("trade")
+    assert gcs.unspent == []
+    assert prove(stage).missing == ()
+    assert rows_loaded(stage) == 300
 
 
 @pytest.mark.parametrize("kind", ["hang", "hang_after"], ids=["before it is done", "after it is done"])

@@ -30,7 +30,7 @@ from tidemark.local.kafka import KafkaServer
 from tidemark.settings import PROJECT_ROOT, LakeSettings, ProducerSettings, Settings, SinkSettings, WarehouseSettings
 
 MIB = 1024 * 1024
-MOST_BYTES = 300 * MIB
+MOST_BYTES = 300 * 10**6
 CODES = tuple(f"KRW-C{n:02d}" for n in range(20))
 _SAMPLE_S = 3.0
 _TURN_S = 0.02
@@ -107,7 +107,7 @@ def _judged(trends: dict[str, Trend], sent: int, missing: int, seconds: float, r
         sizes = [one.highest, one.mean, one.growth, one.noise]
         print(f"{name:>10}  " + "  ".join(f"{size / MIB:>8.1f}" for size in sizes))
     problems = [f"the {name} grows" for name, one in trends.items() if one.grows]
-    problems += [f"the {name} took more than 300 MiB" for name, one in trends.items() if one.highest > MOST_BYTES]
+    problems += [f"the {name} took more than 300 MB" for name, one in trends.items() if one.highest > MOST_BYTES]
     problems += [f"{missing} of {sent} messages are not in the lake"] if missing else []
     if sent < 0.95 * rate * seconds:
         problems.append(f"only {sent / seconds:.0f} messages a second came through")

@@ -29,7 +29,7 @@ _LOOK_BACK: Final = timedelta(days=7)
 _SILENCE: Final = timedelta(minutes=5)
 
 #: How a producer's reason begins when a connection stood and said nothing.
-_NOTHING: Final = "nothing came"
+_NOTHING: Final = "nothing "
 _RECORDS: Final = """
 SELECT
     connection, worker, kind, event_at, reason, subscription,
