@@ -124,7 +124,7 @@ class ProducerSettings(Role):
     reconnect_max_s: float = Field(default=30.0, gt=0)
     ping_interval_s: float = Field(default=20.0, gt=0)
     #: How long a record waits for others to share a request with.
-    linger_ms: float = Field(default=2.0, ge=0, le=1000)
+    linger_ms: float = Field(default=1.0, ge=0, le=1000)
     #: How long two connections overlap at most when one takes the other's place.
     overlap_s: float = Field(default=5.0, gt=0)
     #: A subscription that is not acknowledged after so long is asked for again on another connection.

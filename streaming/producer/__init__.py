@@ -1,7 +1,9 @@
-"""The producer: every frame of an exchange's sockets, verbatim and numbered, into Kafka.
+"""The producer: every frame of the exchanges' sockets, verbatim and numbered, into Kafka.
 
-Lives here, one file a concern: ``records`` (what is written), ``broker`` (delivery), ``gate`` and ``pace``
-(when to stop reading), ``link`` (one socket's life), ``session`` (the next one, and the one after it),
-``markets`` (what to ask for), ``app`` (all of it together, and its end). Doesn't: parsing
-(``tidemark.exchanges``; the sink does it).
+Lives here, one file a concern. Of an exchange: ``feed`` (kept running), ``markets`` and ``subscriptions`` (what to ask
+for), ``plan`` (over which connections), ``breaker`` (when nothing works). Of a connection: ``session`` (one after
+another), ``link`` (one socket's life), ``watch`` (whether it is well). Of a record: ``records`` (what is written),
+``broker`` and ``statistics`` (delivery), ``gate`` and ``pace`` (when to stop reading). Beside the way: ``books`` and
+``snapshots``. ``counts``, ``metrics`` and ``readiness`` say how it goes, ``app`` puts all of it together. Doesn't:
+parsing (``tidemark.exchanges``; the sink does it).
 """

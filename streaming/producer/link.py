@@ -188,9 +188,13 @@ class Link(WSListener):
         """A frame has come, or a part of one."""
         received_ns = _now_ns()
         kind = frame.msg_type
-        if self._plain and frame.fin and (kind is _BINARY or kind is _TEXT):
-            self._message(frame.get_payload_as_bytes(), received_ns)
+        if not (self._plain and (kind is _BINARY or kind is _TEXT) and frame.fin):
+            self._uncommon(transport, frame, kind, received_ns)
             return
+        self._message(frame.get_payload_as_bytes(), received_ns)
+
+    def _uncommon(self, transport: WSTransport, frame: WSFrame, kind: WSMsgType, received_ns: int) -> None:
+        """Parts of messages, signs of life, goodbyes, and what comes after ours."""
         self._controls += 1
         if self._end is not None:
             return
@@ -285,7 +289,8 @@ class Link(WSListener):
         tally.frames += 1
         tally.bytes += len(frame)
         headers = self._headers
-        records.number(headers, number, received_ns)
+        headers["received_ns"] = b"%d" % received_ns
+        headers["frame"] = b"%d" % number
         if self.paused or len(frame) > LARGEST_FRAME:
             self._keep(stream, frame, received_ns)
         else:

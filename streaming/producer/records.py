@@ -34,14 +34,8 @@ class Record(NamedTuple):
 
 
 def frame_headers(connection_name: str) -> Headers:
-    """The headers of every frame of a connection; :func:`number` fills in what differs from frame to frame."""
+    """The headers of every frame of a connection; what differs from frame to frame is written over and over."""
     return {"received_ns": b"", "connection": connection_name.encode(), "frame": b""}
-
-
-def number(headers: Headers, frame: int, received_ns: int) -> None:
-    """Write which frame it is (from 1) and when it came into the headers of its connection."""
-    headers["received_ns"] = b"%d" % received_ns
-    headers["frame"] = b"%d" % frame
 
 
 def oversized(exchange: str, frame: bytes, dataset: str, headers: Headers, received_ns: int) -> Record:

@@ -27,11 +27,12 @@ def main() -> int:
     parser.add_argument("--only", default="", help="one stage's module")
     options = parser.parse_args()
     results = []
+    cache = PROJECT_ROOT / ".tidemark" / "cache"
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
-        broker(Path(folder), PROJECT_ROOT / ".tidemark" / "cache") as bootstrap,
+        broker(Path(folder), cache) as bootstrap,
     ):
-        place = Place(bootstrap, Path(folder), options.yardsticks, options.quick)
+        place = Place(bootstrap, Path(folder), options.yardsticks, options.quick, cache)
         for stage in _stages(options.only):
             results += [measure(row, options.runs) for row in stage.rows(place)]
     print(table(results))

@@ -45,6 +45,7 @@ class Row:
     scale: float = 1e-3
     yardstick: Candidate | None = None
     reference: float | None = None
+    reference_name: str = "live rate"
     known: float | None = None
 
 
@@ -56,6 +57,8 @@ class Place:
     folder: Path
     yardsticks: str
     quick: bool
+    #: Where the brokers' jars are kept.
+    cache: Path
 
 
 @dataclass(frozen=True)
@@ -118,14 +121,15 @@ def table(results: Sequence[Result]) -> str:
     ]
     for result in results:
         row = result.row
-        name = row.yardstick.name if row.yardstick else "live rate"
+        name = row.yardstick.name if row.yardstick else row.reference_name
         verdict = "reached" if result.ratio >= row.goal else "**not reached**"
         if result.broken:
             verdict += (
                 f"; yardstick under {BROKEN_BELOW}× of its known {float(row.known or 0) * row.scale:,.0f} {row.unit}"
             )
         extra = f", {result.notes['peak_mb']:.0f} MB" if "peak_mb" in result.notes else ""
-        ours = f"{result.ours * row.scale:,.0f} {row.unit}{extra}"
+        extra += f", {result.notes['note']}" if "note" in result.notes else ""
+        ours = f"{result.ours * row.scale:,.{0 if row.scale < 1 else 1}f} {row.unit}{extra}"
         theirs = f"{name}: {result.yardstick * row.scale:,.1f} {row.unit}"
         lines.append(f"| {row.stage} | {ours} | {theirs} | {result.ratio:.2f}× | ≥ {row.goal}× | {verdict} |")
     return "\n".join(lines)

@@ -17,6 +17,7 @@ from tests.exchanges.upbit import samples
 from tidemark.contracts import CONTRACTS, Kind
 from tidemark.exchanges import registry
 from tidemark.exchanges.base import Ignored, Parsed, Row, Unparsable
+from tidemark.exchanges.upbit import frames
 
 UPBIT = registry.get("upbit")
 #: Cores are shared with servers: how long an example takes says nothing.
@@ -419,6 +420,31 @@ def test_whatever_comes_is_rows_or_a_reason_and_the_topic_is_right(frame: bytes)
     for other in {"trade", "ticker", "orderbook", "candle", "system"} - {dataset}:
         with pytest.raises(Unparsable):
             UPBIT.parse(other, frame)
+
+
+_PARTS = [
+    "{",
+    "[{",
+    '"type":',
+    '"ty": ',
+    '"trade"',
+    '"candle.240m"',
+    '"news"',
+    ",",
+    ", ",
+    '"code":',
+    '"cd":',
+    '"KRW-BTC"',
+]
+
+
+@given(st.lists(st.sampled_from([*_PARTS, '"A-B"', '"A"', '"tp":1', "}", "]", " " * 30]), max_size=14))
+def test_what_has_been_seen_changes_no_classification(parts: list[str]) -> None:
+    frame = "".join(parts).encode()
+    unseen = frames._look(frame, b"")
+    assert UPBIT.classify(frame) == unseen
+    assert UPBIT.classify(frame) == unseen
+    assert UPBIT.classify(frame + b',"x":1}') == frames._look(frame + b',"x":1}', b"")
 
 
 def test_the_reader_of_records_knows_their_kinds() -> None:

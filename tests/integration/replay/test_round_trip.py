@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from streaming.consumer.worker import Sink
-from streaming.producer.records import Record, connection_record, frame_headers, number
+from streaming.producer.records import Record, connection_record, frame_headers
 from tests.exchanges.upbit import samples
 from tidemark import naming
 from tidemark.contracts import CONTRACTS
@@ -53,8 +53,7 @@ def produced() -> list[Record]:
 
 def _record(connection: str, frame: bytes, frame_no: int, received_ns: int) -> Record:
     dataset, code = registry.get("upbit").classify(frame)
-    headers = frame_headers(connection)
-    number(headers, frame_no, received_ns)
+    headers = frame_headers(connection) | {"received_ns": b"%d" % received_ns, "frame": b"%d" % frame_no}
     key = connection if dataset == "system" else code
     return Record(naming.raw_topic("upbit", dataset), key.encode(), frame, received_ns // 1_000_000, headers)
 
