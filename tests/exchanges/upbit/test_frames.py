@@ -438,7 +438,7 @@ _PARTS = [
 ]
 
 
-@given(st.lists(st.sampled_from([*_PARTS, '"A-B"', '"A"', '"tp":1', "}", "]", " " * 30]), max_size=14))
+@given(st.lists(st.sampled_from([*_PARTS, '"KRW-BTC"', '"A-B"', '"A"', '"tp":1', "}", "]", " " * 30]), max_size=14))
 def test_what_has_been_seen_changes_no_classification(parts: list[str]) -> None:
     frame = "".join(parts).encode()
     unseen = frames._look(frame, b"")

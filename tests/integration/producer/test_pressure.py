@@ -40,6 +40,7 @@ class Process:
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
+            "TIDEMARK_PLATFORM__EXCHANGES": '["upbit"]',
             "TIDEMARK_UPBIT__WS_URL": exchange.url,
             "TIDEMARK_UPBIT__CODES": '["KRW-BTC"]',
             "TIDEMARK_KAFKA__BOOTSTRAP_SERVERS": bootstrap,
