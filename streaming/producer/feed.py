@@ -62,7 +62,7 @@ class Feed:
             ValueError: the exchange cannot be asked for that; what was asked for before goes on.
         """
         wanted = settings or self._configured
-        codes = wanted.codes or self._markets.codes
+        codes = wanted.codes or self._markets.codes or self._configured.codes
         if codes:
             self._line.exchange.connections(wanted, codes, wanted.codes_per_connection)
         self._wanted = wanted

@@ -24,7 +24,7 @@ from streaming.producer.gate import Gate
 from streaming.producer.link import LARGEST_MESSAGE, Desk, FrameListener, Link, Turn
 from streaming.producer.plan import Place
 from streaming.producer.records import ConnectionNames
-from streaming.producer.waiting import Backoff, Turnstile, first_of, wait_for
+from streaming.producer.waiting import Backoff, Turnstile, first_of
 from streaming.producer.watch import Patience, Watch
 from tidemark.exchanges.base import Exchange
 from tidemark.settings import ProducerSettings
@@ -67,6 +67,7 @@ class Session:
         #: What each open link was opened for, and what looks after it.
         self._open: dict[Link, tuple[Place, asyncio.Task[None]]] = {}
         self._retired: End | None = None
+        self._replanned = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the connection up until ``stop``, then close it; when this returns, that is on record."""
@@ -75,13 +76,14 @@ class Session:
         try:
             while not stop.is_set():
                 started = loop.time()
+                self._replanned.clear()
                 link = await self._opened(stop)
                 if link is not None:
                     link = await self._kept(link, stop)
                     if link.brought() and loop.time() - started > self._line.producer.reconnect_max_s:
                         backoff.reset()
                 if not stop.is_set():
-                    await wait_for(stop, self._pause(backoff, link))
+                    await self._rest(self._pause(backoff, link), stop)
         finally:
             for link in list(self._open):
                 await self._close(link, self._retired or End.STOPPED, _STOPS if stop.is_set() else "an error of ours")
@@ -89,6 +91,7 @@ class Session:
     def replan(self, place: Place) -> None:
         """From now on this is to be asked for; an open connection is replaced by overlap."""
         self._place = place
+        self._replanned.set()
         if self._link is not None:
             self._link.ask_turn(End.REPLANNED, "the plan of connections changed")
 
@@ -157,6 +160,12 @@ class Session:
             return seconds
         self._patience.lost("refused")
         return self._line.producer.reconnect_max_s * self._patience.factor("refused") / 2
+
+    async def _rest(self, seconds: float, stop: asyncio.Event) -> None:
+        """Wait before the next attempt; another plan is tried at once."""
+        replanned = asyncio.ensure_future(self._replanned.wait())
+        await first_of(stop, replanned, timeout_s=seconds)
+        replanned.cancel()
 
     # --- one link ---
 

@@ -15,11 +15,12 @@ from streaming.producer.markets import MarketList
 from streaming.producer.plan import Key, Place, Planner
 from streaming.producer.subscriptions import BadOrderError
 from tests.integration.producer.conftest import Producing
-from tests.integration.producer.exchange import Client, MarketServer, ScriptedExchange
+from tests.integration.producer.exchange import Client, MarketServer, ScriptedExchange, says
 from tests.integration.producer.test_frames import ticker, until
 from tests.integration.producer.test_sessions import overlaps
 from tidemark import naming
 from tidemark.exchanges import registry
+from tidemark.exchanges.base import Word
 from tidemark.settings import ExchangeSettings
 
 Like = Callable[..., str]
@@ -153,6 +154,33 @@ def order(kafka_bootstrap: str) -> Iterator[Callable[[str, bytes | None], None]]
     yield write
     for key in keys:
         write(key, None)
+
+
+def test_what_was_refused_is_asked_for_at_once_when_it_is_another_thing(
+    exchange_like: Like, kafka_bootstrap: str, producing: Producing, order: Callable[[str, bytes | None], None]
+) -> None:
+    name = exchange_like(acks=1)
+
+    async def script(client: Client) -> None:
+        if client.codes == ["KRW-NO"]:
+            await client.send(says(Word.REFUSED))
+            client.close(1008, "no")
+        else:
+            await client.send(says(Word.ACKNOWLEDGED))
+            await hello(client)
+
+    async def scene() -> None:
+        async with ScriptedExchange(script).running() as exchange:
+            settings = exchange.settings(codes=("KRW-NO",))
+            async with producing(kafka_bootstrap, settings, name=name, reconnect_max_s=60) as producer:
+                await until(lambda: producer.worker.counts[name].closed == 1)
+                await asyncio.sleep(0.5)
+                assert len(exchange.clients) == 1, "it waits for a minute"
+                order(name, b'{"codes": ["KRW-YES"]}')
+                await until(lambda: open_codes(exchange) == [["KRW-YES"]], 20)
+                assert await producer.end() == 0
+
+    asyncio.run(scene())
 
 
 def test_subscriptions_change_while_it_runs(
