@@ -28,7 +28,7 @@ from tidemark_registry import RAW_ASSETS, carriers
 
 CODES = Param(
     [], type="array", items={"type": "string"}, title="Markets",
-    description="The exchange's own codes, such as KRW-BTC, one a line. Empty: every market that is taken.",
+    description="The chosen exchange's own codes, such as KRW-BTC, one a line. Empty: every market that is taken.",
 )  # fmt: skip
 INTERVAL = Param(
     "all", type="string", enum=["all", "1d", "4h", "1h", "15m", "5m", "1m"], title="Interval",

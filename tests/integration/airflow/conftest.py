@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from tests.dags import project
 from tests.dags.slack import SlackServer
 from tests.integration.airflow.stage import Platform, wait_for_dags
+from tidemark.exchanges.registry import EXCHANGES
 from tidemark.lake.local import LocalStore
 from tidemark.local import process
 from tidemark.local.airflow import AirflowServer
@@ -48,9 +49,9 @@ def platform(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathF
 
 
 def _airflow(folder: Path, server: PostgresServer, slack: SlackServer, exchange: Program) -> AirflowServer:
-    settings = {
+    rest = {f"TIDEMARK_{name.upper()}__REST_URL": f"http://127.0.0.1:{exchange.command[-1]}" for name in EXCHANGES}
+    settings = rest | {
         "AIRFLOW__COSMOS__CACHE_DIR": str(folder / "cosmos"),
-        "TIDEMARK_UPBIT__REST_URL": f"http://127.0.0.1:{exchange.command[-1]}",
         "TIDEMARK_LAKE__URL": f"file://{folder / 'lake'}",
         "TIDEMARK_WAREHOUSE__URL": server.url("dag_warehouse", "tidemark_loader"),
         "TIDEMARK_SLACK__BASE_URL": slack.url,
