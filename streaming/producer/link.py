@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -34,6 +34,8 @@ log = structlog.get_logger()
 LARGEST_MESSAGE: Final = 32 * 1024 * 1024
 #: Messages that one connection sends, at most so many a second: the strictest exchange allows five.
 MESSAGES_PER_SECOND: Final = 4.0
+#: What an exchange may take to follow a subscription that it has got; most say nothing when they do.
+_TAKES_EFFECT: Final = timedelta(seconds=1)
 _BINARY: Final = WSMsgType.BINARY
 _TEXT: Final = WSMsgType.TEXT
 _CONTINUATION: Final = WSMsgType.CONTINUATION
@@ -125,6 +127,7 @@ class Link(WSListener):
         self._exchange = exchange
         self._classify = exchange.classify
         self._subscription = deque(subscription)
+        self._until_it_listens = timedelta(seconds=len(subscription) / MESSAGES_PER_SECOND) + _TAKES_EFFECT
         self._worker = desk.worker
         self._send = desk.send
         self._counts = counts
@@ -367,14 +370,15 @@ class Link(WSListener):
         transport.disconnect()
 
     def _connection(self, **closing: Any) -> ConnectionRecord:
+        opened_at = self.opened_at or datetime.now(UTC)
         asked = {"path": self.plan.path, "datasets": self.plan.datasets, "codes": self.plan.codes}
+        opening = {"subscription": asked, "listening_by": opened_at + self._until_it_listens}
         return ConnectionRecord(
             exchange=self._exchange.name,
             connection=self.name,
             worker=self._worker,
-            opened_at=self.opened_at or datetime.now(UTC),
-            subscription=None if closing else asked,
-            **closing,
+            opened_at=opened_at,
+            **(closing or opening),
         )
 
 

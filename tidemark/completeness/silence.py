@@ -5,7 +5,9 @@ each dataset and market. Doesn't: frames lost within a connection (``socket``), 
 
 A connection lasts from its ``open`` to its ``close`` record; one whose line went dead, until it was last heard. One
 that was killed leaves no ``close``: it lasts until the last frame that reached raw. Gaps are written once the ledger
-has caught up, so that a late load can't shorten them. A stream that nobody has heard since stands with an open end.
+has caught up, so that a late load can't shorten them. A gap ends when the next connection was sure to hear what it
+had asked for, not when it was opened: an exchange follows a subscription a moment later, and says nothing. A stream
+that nobody has heard since stands with an open end.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ _NOTHING: Final = "nothing "
 _RECORDS: Final = """
 SELECT
     connection, worker, kind, event_at, reason, subscription,
-    least(event_at, (extra ->> 'heard_until')::timestamptz) AS heard_until
+    least(event_at, (extra ->> 'heard_until')::timestamptz) AS heard_until,
+    greatest(event_at, (extra ->> 'listening_by')::timestamptz) AS listening_by
 FROM raw.system_v1
 WHERE exchange = %(exchange)s AND received_at >= %(first)s AND event_at < %(last)s ORDER BY event_at
 """
@@ -48,7 +51,10 @@ _OPEN: Final = "SELECT stream, from_at, cause, detail FROM ops.gap WHERE exchang
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """One connection: from when to when it listened (None: it still does), to what, and why it ended."""
+    """One connection: from when to when it listened (None: it still does), to what, and why it ended.
+
+    ``listening_by`` is when it was sure to hear what it had asked for (None: as soon as it was opened).
+    """
 
     connection: str
     worker: str
@@ -57,6 +63,12 @@ class Stretch:
     streams: frozenset[tuple[str, str]]
     cause: str = ""
     reason: str = ""
+    listening_by: datetime | None = None
+
+    @property
+    def sure_at(self) -> datetime:
+        """From when on nothing can have been missed."""
+        return self.listening_by or self.opened_at
 
 
 def find(connection: Connection, frame: Scope, heard_until: datetime | None = None) -> list[Gap]:
@@ -85,7 +97,7 @@ def uncovered(stretches: Sequence[Stretch], heard_until: datetime | None = None)
     shared: dict[tuple[str, datetime, datetime | None, str], tuple[Stretch, Stretch | None, list[str]]] = {}
     for (dataset, code), heard in sorted(by_stream.items()):
         for from_at, before, after in _between(heard, heard_until):
-            key = (dataset, from_at, after.opened_at if after else None, before.cause)
+            key = (dataset, from_at, after.sure_at if after else None, before.cause)
             shared.setdefault(key, (before, after, []))[2].append(code)
     everything = {dataset: sum(d == dataset for d, _ in by_stream) for dataset, _ in by_stream}
     return [
@@ -122,17 +134,21 @@ def _detail(before: Stretch, after: Stretch | None, codes: list[str]) -> dict[st
 def _stretches(connection: Connection, frame: Scope, heard_until: datetime | None) -> list[Stretch]:
     values = {"exchange": frame.exchange, "first": frame.start - _LOOK_BACK, "last": frame.end}
     records = connection.execute(_RECORDS, values).fetchall()
-    ends = {name: (heard, reason) for name, _, kind, _, reason, _, heard in records if kind == "close"}
-    opened = [_opened(*record[:6]) for record in records if record[2] == "open"]
+    ends = {name: (heard, reason) for name, _, kind, _, reason, _, heard, _ in records if kind == "close"}
+    opened = [
+        _opened(name, worker, at, asked, sure)
+        for name, worker, kind, at, _, asked, _, sure in records
+        if kind == "open"
+    ]
     return [_ended(connection, stretch, opened, ends.get(stretch.connection), heard_until) for stretch in opened]
 
 
 def _opened(
-    name: str, worker: str, kind: str, at: datetime, reason: str | None, subscription: dict[str, Any] | None
+    name: str, worker: str, at: datetime, subscription: dict[str, Any] | None, listening_by: datetime
 ) -> Stretch:
     asked = subscription or {}
     streams = {(d, c) for d in asked.get("datasets") or (ALL,) for c in asked.get("codes") or (ALL,)}
-    return Stretch(name, worker, at, None, frozenset(streams))
+    return Stretch(name, worker, at, None, frozenset(streams), listening_by=listening_by)
 
 
 def _ended(

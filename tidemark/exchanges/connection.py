@@ -33,13 +33,16 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 class ConnectionRecord:
     """A connection that was opened or, with ``closed_at``, closed. Times in UTC by our clock.
 
-    ``heard_until`` is there where the end was only noticed at ``closed_at``: after it the line may have been dead.
+    ``listening_by`` is when an opened one was sure to bring what it asked for: nothing tells when a subscription takes
+    effect. ``heard_until`` is there where the end was only noticed at ``closed_at``: after it the line may have been
+    dead.
     """
 
     exchange: str
     connection: str
     worker: str
     opened_at: datetime
+    listening_by: datetime | None = None
     subscription: dict[str, Any] | None = None
     closed_at: datetime | None = None
     last_frame_at: datetime | None = None

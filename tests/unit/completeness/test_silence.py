@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from tidemark.completeness.silence import Stretch, uncovered
@@ -24,6 +25,14 @@ def test_time_between_two_connections_is_a_gap() -> None:
     [gap] = uncovered([listening("a", 0, 10), listening("b", 12, None)])
     assert (gap.stream, gap.from_at, gap.to_at) == ("trade", T + timedelta(minutes=10), T + timedelta(minutes=12))
     assert gap.detail == {"before": "a", "after": "b", "reason": "because", "codes": ["A", "B"]}
+
+
+def test_a_gap_lasts_until_the_next_connection_was_sure_to_hear() -> None:
+    sure = T + timedelta(minutes=14)
+    [gap] = uncovered([listening("a", 0, 10), replace(listening("b", 12, None), listening_by=sure)])
+    assert (gap.from_at, gap.to_at) == (T + timedelta(minutes=10), sure)
+    died = replace(listening("b", 12, 13), listening_by=sure)
+    assert spans(listening("a", 0, 10), died, listening("c", 16, None)) == [("trade", 10, 14), ("trade", 13, 16)]
 
 
 def test_a_connection_that_another_one_covers_leaves_none() -> None:
