@@ -42,7 +42,7 @@ logs: install ## follow the logs (NAME=sink for one)
 .PHONY: install
 install: $(STAMP) ## make the virtual environment from the lock
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock pyproject.toml tidemark/exchanges/columnar/lines.c
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  || { echo "Tidemark needs Python 3.11 to 3.13; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@echo "Installing the locked environment into $(VENV) (about a minute the first time)"
@@ -50,6 +50,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m tidemark.exchanges.columnar.native
 	@touch $@
 
 .PHONY: unit

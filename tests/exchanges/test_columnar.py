@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from decimal import Decimal
 from itertools import product
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.exchanges.okx import samples as okx
 from tests.exchanges.upbit import samples
 from tidemark.exchanges import registry
 from tidemark.exchanges.base import Unparsable
-from tidemark.exchanges.columnar import lines
+from tidemark.exchanges.columnar import lines, native
 from tidemark.exchanges.columnar.lines import DECIMAL, INTEGER, Lines, MisfitError
 from tidemark.exchanges.columnar.reader import Reader
 from tidemark.exchanges.columnar.spelling import UnlearnableError, learn
@@ -65,6 +66,19 @@ VALUES = [
 #: Captured frames of no common spelling: options and inverse contracts, fields that were dropped since.
 _ONE_BY_ONE = {("okx", "trade"): 8}
 _VALUE = re.compile(rb'(?<=:)("[^"]*"|[-0-9.eE+]+|null|true|false)|(?<=\[)"[^"]*"')
+
+
+@pytest.fixture(scope="module", autouse=True, params=["compiled", "numpy"])
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Both ways to read lines are held to everything in this file."""
+    native.compile_library()
+    native.library.cache_clear()
+    if request.param == "compiled" and native.library() is None:
+        pytest.skip("no C compiler")
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "numpy":
+            patch.setattr(native, "library", lambda: None)
+        yield request.param
 
 
 @st.composite
@@ -279,8 +293,8 @@ def _read_each(texts: list[str], kind: Any) -> list[Any]:
     while waiting:
         some = waiting.pop()
         try:
-            values = lines.find(Lines.of([b'{"a":%b,"b":1}' % texts[n].encode() for n in some]), spelling)
-            for n, number in zip(some, lines.read(values, {0: kind})[0].to_pylist(), strict=True):
+            each = Lines.of([b'{"a":%b,"b":1}' % texts[n].encode() for n in some])
+            for n, number in zip(some, lines.take(each, spelling, {0: kind})[0].to_pylist(), strict=True):
                 found[n] = number
         except MisfitError as misfit:
             fits = [n for n, fit in zip(some, misfit.fits, strict=True) if fit]

@@ -100,9 +100,8 @@ def _numbers(levels: Levels, each: Lines) -> dict[str | int, Any]:
     spelling = _spelling(each.data[each.starts[0] : each.ends[0]])
     if spelling is None or {slot.path for slot in spelling.slots} != {(place,) for place in levels.columns}:
         raise MisfitError(np.zeros(len(each), np.bool_))
-    found = lines.find(each, spelling)
     slots = {slot.path[-1]: number for number, slot in enumerate(spelling.slots)}
-    arrays = lines.read(found, dict.fromkeys(slots.values(), DECIMAL))
+    arrays = lines.take(each, spelling, dict.fromkeys(slots.values(), DECIMAL))
     if not levels.nullable and any(array.null_count for array in arrays.values()):
         raise MisfitError(np.logical_and.reduce([array.is_valid().to_numpy(False) for array in arrays.values()]))
     return {place: arrays[slot] for place, slot in slots.items()}

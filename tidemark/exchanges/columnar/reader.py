@@ -157,9 +157,7 @@ def _read(known: Known, frames: Sequence[bytes], together: Lines) -> dict[str, A
     if known.outline.cuts:
         heads, columns = levels.read(known.shape, known.outline.cuts, frames)
         together = Lines.of(heads)
-    found = lines.find(together, known.outline.spelling)
-    types = _types(known)
-    arrays = lines.read(found, types)
+    arrays = lines.take(together, known.outline.spelling, _types(known))
     for column in known.shape.columns:
         slot = known.slots.get(column.path)
         if slot is not None:
