@@ -13,6 +13,8 @@ import gc
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from types import ModuleType
 from typing import Final
 
 import pyarrow as pa
@@ -65,12 +67,22 @@ def _show(sink: Sink, settings: config.Settings) -> None:
     serve(monitor.host, settings.sink.metrics_port, name, [SinkCollector(sink.meter, sink.vitals)], health)
 
 
+class _WithoutPandas(MetaPathFinder):
+    """Where pandas happens to be installed, Arrow imports it to ask whether a list is one of its: 40 MB for nothing."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        """Let others find it, unless it is pandas."""
+        if name == "pandas":
+            raise ModuleNotFoundError("the sink does without pandas", name=name)
+
+
 def settle_memory() -> None:
     """Look for garbage less often, and keep freed memory instead of giving it back and asking for it again.
 
     Messages are many small objects that are freed by their counts: looking for cycles among them took a third of the
     time. Columns are few large blocks of the same sizes over and over: the system clearing them each time, a fifth.
     """
+    sys.meta_path.insert(0, _WithoutPandas())
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)

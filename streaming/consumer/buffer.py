@@ -21,8 +21,8 @@ from tidemark.lake.chain import Chain
 from tidemark.lake.parquet import Footer
 
 #: Records that are decoded at once: enough for the column, few enough for the processor's cache.
-_PACK_RECORDS: Final = 2_000
-_PACK_BYTES: Final = 2 * 1024 * 1024
+_PACK_RECORDS: Final = 4_000
+_PACK_BYTES: Final = 4 * 1024 * 1024
 
 
 class Buffer:
@@ -45,7 +45,9 @@ class Buffer:
         self._chain = chain
         self._columns = columns
         self._now = now
-        self._pending: Batch | None = None
+        self._pending: list[Batch] = []
+        self._pending_records = 0
+        self._pending_bytes = 0
         self._batches: list[pa.RecordBatch] = []
         self._ignored = 0
         self._frames = FrameSums()
@@ -65,14 +67,13 @@ class Buffer:
             raise ValueError(f"{self._chain}: offset {batch.start} is not the next one, {self.next} is")
         if self.since is None:
             self.since = self._now()
-            self.oldest_ns = batch.received_ns[0]
+            self.oldest_ns = int(batch.received_ns[0])
         self.next += len(batch)
         self.bytes += batch.size
-        if self._pending is None:
-            self._pending = batch
-        else:
-            self._pending.extend(batch)
-        if len(self._pending) >= _PACK_RECORDS or self._pending.size >= _PACK_BYTES:
+        self._pending.append(batch)
+        self._pending_records += len(batch)
+        self._pending_bytes += batch.size
+        if self._pending_records >= _PACK_RECORDS or self._pending_bytes >= _PACK_BYTES:
             self._pack()
 
     def seal(self) -> tuple[Footer, bytes]:
@@ -98,13 +99,13 @@ class Buffer:
 
     def _pack(self) -> None:
         """Decode what is pending."""
-        batch = self._pending
-        if batch is None:
+        if not self._pending:
             return
+        batch = records.together(self._pending)
         gathered = self._columns.decode(batch)
         self._last = batch.record(len(batch) - 1)
         self._frames.add(batch)
-        self._pending = None
+        self._pending, self._pending_records, self._pending_bytes = [], 0, 0
         self.bytes += gathered.rows.nbytes - batch.size
         if gathered.dead:
             self.dead += gathered.dead

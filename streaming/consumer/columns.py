@@ -60,7 +60,7 @@ class Columns:
 
     def decode(self, batch: Batch) -> Gathered:
         """The rows of a batch, in the order of offsets and items."""
-        received = np.asarray(batch.received_ns, np.int64)
+        received = batch.received_ns
         parts, left = self._read(batch)
         pieces = [(part.frames, self._with_envelope(batch, received, part)) for part in parts]
         dead: list[DeadLetter] = []
@@ -97,7 +97,8 @@ class Columns:
         columns["kafka_offset"] = pa.array(batch.start + places)
         columns["received_at"] = pa.array(received[places] // 1_000, _INTEGER).view(_TIME)
         columns["connection_id"] = pa.array(_picked(batch.connections, places, whole), pa.string())
-        columns["frame_no"] = pa.array(_picked(batch.frame_nos, places, whole), _INTEGER)
+        numbers = batch.frame_nos[places]
+        columns["frame_no"] = pa.array(numbers, _INTEGER, mask=numbers == 0)
         if self._keep_frames:
             columns["frame"] = pa.array(_picked(batch.values, places, whole), pa.binary())
         columns |= part.columns

@@ -26,12 +26,10 @@ class FrameSums:
 
     def add(self, batch: Batch) -> None:
         """Add the frame numbers of a batch; records without one don't count."""
-        whole = None not in batch.connections and None not in batch.frame_nos
-        pairs = enumerate(zip(batch.connections, batch.frame_nos, strict=True))
-        numbered = [] if whole else [n for n, (name, number) in pairs if name is not None and number is not None]
-        names = batch.connections if whole else [batch.connections[n] for n in numbered]
-        numbers = np.asarray(batch.frame_nos if whole else [batch.frame_nos[n] for n in numbered], np.int64)
-        received = np.asarray(batch.received_ns if whole else [batch.received_ns[n] for n in numbered], np.int64)
+        names, numbers, received = batch.connections, batch.frame_nos, batch.received_ns
+        if None in names or not numbers.all():
+            numbered = [n for n, name in enumerate(names) if name is not None and numbers[n]]
+            names, numbers, received = [names[n] for n in numbered], numbers[numbered], received[numbered]
         hours = received // _HOUR_NS * 3_600
         different = set(names)
         for name in different:

@@ -7,11 +7,15 @@ Doesn't: parsing frames (``decode``, ``columns``).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import chain as chained
+from operator import methodcaller
 from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
 
 from tidemark.lake import chain
 
@@ -23,8 +27,12 @@ _OVERHEAD: Final = 100
 #: And with them, beside its value.
 _USUAL_OVERHEAD: Final = 200
 #: What the producer writes, in its order; records with other headers are read one by one.
-_USUAL_HEADERS: Final = ("received_ns", "connection", "frame")
+_USUAL_HEADERS: Final = ["received_ns", "connection", "frame"]
 
+#: These go through many objects without a step of Python for each.
+_OFFSET, _VALUE, _HEADERS = methodcaller("offset"), methodcaller("value"), methodcaller("headers")
+
+Ints = npt.NDArray[np.int64]
 Headers = tuple[tuple[str, bytes | None], ...]
 
 
@@ -63,15 +71,15 @@ class Record:
 class Batch:
     """Records of one partition, offset after offset, by the column.
 
-    ``special`` are the places of records that are no frame (they have a kind). ``sources`` are the messages or records
-    that it was made of.
+    ``frame_nos`` are 0 where a record has none. ``special`` are the places of records that are no frame (they have a
+    kind). ``sources`` are the messages or records that it was made of.
     """
 
     start: int
     values: list[bytes]
-    received_ns: list[int]
+    received_ns: Ints
     connections: list[str | None]
-    frame_nos: list[int | None]
+    frame_nos: Ints
     special: list[int]
     size: int
     sources: list[Any]
@@ -82,66 +90,97 @@ class Batch:
     @property
     def latest_hour(self) -> int:
         """Start of the latest hour in which one reached us, Unix seconds."""
-        return max(self.received_ns) // _HOUR_NS * 3_600
+        return int(self.received_ns.max()) // _HOUR_NS * 3_600
 
     @property
     def earliest_hour(self) -> int:
         """Start of the earliest hour in which one reached us, Unix seconds."""
-        return min(self.received_ns) // _HOUR_NS * 3_600
+        return int(self.received_ns.min()) // _HOUR_NS * 3_600
 
     def record(self, place: int) -> Record:
         """One of them by itself."""
         source = self.sources[place]
         return source if isinstance(source, Record) else from_message(source)
 
-    def extend(self, more: Batch) -> None:
-        """Take in those that follow."""
-        before = len(self)
-        self.special += [before + place for place in more.special]
-        self.values += more.values
-        self.received_ns += more.received_ns
-        self.connections += more.connections
-        self.frame_nos += more.frame_nos
-        self.sources += more.sources
-        self.size += more.size
+
+def together(batches: Sequence[Batch]) -> Batch:
+    """Batches that follow one another as one."""
+    if len(batches) == 1:
+        return batches[0]
+    starts = np.cumsum([0, *map(len, batches)]).tolist()
+    return Batch(
+        batches[0].start,
+        _all(batch.values for batch in batches),
+        np.concatenate([batch.received_ns for batch in batches]),
+        _all(batch.connections for batch in batches),
+        np.concatenate([batch.frame_nos for batch in batches]),
+        special=[start + place for start, batch in zip(starts, batches, strict=False) for place in batch.special],
+        size=sum(batch.size for batch in batches),
+        sources=_all(batch.sources for batch in batches),
+    )
+
+
+def _all(lists: Iterable[list[Any]]) -> list[Any]:
+    """One list of many."""
+    found: list[Any] = []
+    for one in lists:
+        found += one
+    return found
 
 
 def of_messages(messages: Sequence[Any]) -> Batch | None:
     """The batch of a partition's messages; None where an offset is missing between two of them."""
-    offsets = [message.offset() for message in messages]
+    offsets = list(map(_OFFSET, messages))
     start = offsets[0]
     if offsets != list(range(start, start + len(offsets))):
         return None
-    headers = [message.headers() or () for message in messages]
-    names, carried = zip(*chained.from_iterable(headers), strict=True) if any(headers) else ((), ())
-    if names == _USUAL_HEADERS * len(messages):
-        with contextlib.suppress(ValueError, TypeError):
-            return _usual(start, messages, carried)
-    return of_records([from_message(message) for message in messages])
+    try:
+        return _usual(start, messages)
+    except (ValueError, TypeError):
+        return of_records([from_message(message) for message in messages])
 
 
-def _usual(start: int, messages: Sequence[Any], carried: Sequence[Any]) -> Batch:
+def _usual(start: int, messages: Sequence[Any]) -> Batch:
     """The batch of messages whose headers are the usual ones.
 
     Raises:
-        ValueError, TypeError: one of the headers can't be read.
+        ValueError, TypeError: some are not, or can't be read.
     """
-    values = [message.value() or b"" for message in messages]
-    received = [int(number, 10) for number in carried[0::3]]
-    frames = [int(number, 10) for number in carried[2::3]]
-    if min(received) <= 0 or min(frames) <= 0 or max(received) > _LATEST_NS or max(frames) > _LATEST_NS:
-        raise ValueError("a header that counts as absent")
-    texts = {name: _text(name) for name in set(carried[1::3])}
+    headers = list(map(_HEADERS, messages))
+    flat = list(chained.from_iterable(chained.from_iterable(headers)))
+    if set(map(len, headers)) != {len(_USUAL_HEADERS)} or flat[0::2] != _USUAL_HEADERS * len(messages):
+        raise ValueError("other headers")
+    connections = flat[3::6]
+    values = list(map(_VALUE, messages))
+    if None in values:
+        values = [value or b"" for value in values]
+    texts = {name: _text(name) for name in set(connections)}
     return Batch(
         start,
         values,
-        received,
-        [texts[name] for name in carried[1::3]],
-        [*frames],
+        _wholes(flat[1::6]),
+        [texts[name] for name in connections],
+        _wholes(flat[5::6]),
         special=[],
         size=sum(map(len, values)) + len(values) * _USUAL_OVERHEAD,
         sources=list(messages),
     )
+
+
+def _wholes(texts: Sequence[bytes]) -> Ints:
+    """Whole numbers as the producer writes them.
+
+    Raises:
+        ValueError, TypeError: one is not written so, or counts as absent.
+    """
+    together = b" ".join(texts)
+    if together.translate(None, b"0123456789") != b" " * (len(texts) - 1):
+        raise ValueError("more than digits")
+    numbers = np.fromstring(together, np.int64, sep=" ")
+    # A number too large for 64 bits is read as the largest.
+    if len(numbers) != len(texts) or numbers.min() <= 0 or numbers.max() >= _LATEST_NS:
+        raise ValueError("a number that counts as absent")
+    return numbers
 
 
 def of_records(records: Sequence[Record]) -> Batch:
@@ -149,9 +188,9 @@ def of_records(records: Sequence[Record]) -> Batch:
     return Batch(
         records[0].offset,
         [record.value for record in records],
-        [record.received_ns for record in records],
+        np.asarray([record.received_ns for record in records], np.int64),
         [record.connection for record in records],
-        [record.frame_no for record in records],
+        np.asarray([record.frame_no or 0 for record in records], np.int64),
         special=[place for place, record in enumerate(records) if record.kind is not None],
         size=sum(record.size for record in records),
         sources=list(records),

@@ -18,11 +18,11 @@ _KNOWN_QUIX = 41_000
 
 def rows(place: Place) -> Iterator[Row]:
     """Three lines of the table."""
-    trades, books = (100_000, 10_000) if place.quick else (400_000, 120_000)
+    trades, books = (100_000, 10_000) if place.quick else (600_000, 120_000)
     broker.fill(place.bootstrap, _TRADES, frames.trades(trades))
     broker.fill(place.bootstrap, _BOOKS, frames.books(books))
     sink = ["-m", "tests.bench.our_sink", place.bootstrap]
-    quix = ["tests/bench/quix_sink.py", place.bootstrap, _TRADES, str(trades // 2)]
+    quix = ["tests/bench/quix_sink.py", place.bootstrap, _TRADES, str(trades)]
     yield Row(
         "topic → typed Parquet, decimals exact, without the frame column (per CPU second)",
         Candidate("sink", [*sink, _TRADES, str(trades), "--no-frames"]),

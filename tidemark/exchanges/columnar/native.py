@@ -1,7 +1,7 @@
 """Lines read by compiled code (``lines.c``), where it has been compiled: the same columns, several times as fast.
 
-Lives here: compiling it (``python -m tidemark.exchanges.columnar.native``, which ``make install`` calls), loading it, and
-handing it addresses. Doesn't: any decision about what fits (``lines.c``), the way without it (``lines``).
+Lives here: compiling it (``python -m tidemark.exchanges.columnar.native``, which ``make install`` calls), loading it,
+and handing it addresses. Doesn't: any decision about what fits (``lines.c``), the way without it (``lines``).
 
 It is plain C without Python in it, so one library serves every Python. Its name holds a hash of the source: a library
 of other sources is never loaded, and where there is none everything works, slower.
@@ -156,11 +156,14 @@ def compile_library() -> str:
     if compiler is None:
         return "no C compiler here (cc, gcc, clang): frames are read by NumPy, at about half the speed"
     made = path.with_name(f"{path.name}.{os.getpid()}")
-    done = subprocess.run([compiler, *_FLAGS, "-o", str(made), str(_SOURCE)], capture_output=True, text=True)
+    command = [compiler, *_FLAGS, "-o", str(made), str(_SOURCE)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         made.unlink(missing_ok=True)
-        return f"{compiler} can't compile {_SOURCE.name}, so frames are read by NumPy, at about half the speed:\n{done.stderr}"
-    os.replace(made, path)
+        return (
+            f"{compiler} can't compile {_SOURCE}, so frames are read by NumPy, at about half the speed:\n{done.stderr}"
+        )
+    made.replace(path)
     for old in path.parent.glob(f"lines-{platform.machine()}-*.so"):
         if old != path:
             old.unlink(missing_ok=True)
@@ -168,4 +171,4 @@ def compile_library() -> str:
 
 
 if __name__ == "__main__":
-    print(compile_library(), file=sys.stderr)
+    sys.stderr.write(f"{compile_library()}\n")

@@ -51,12 +51,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A spelling and the shape it is of; ``words`` remembers what the words of each slot were converted to."""
+    """A spelling and the shape it is of; ``words`` remembers what the words of each column were converted to."""
 
     outline: Outline
     shape: Shape
     slots: Mapping[tuple[str | int, ...], int]
-    words: dict[tuple[Column, str], object] = field(default_factory=dict)
+    words: dict[Column, dict[str, object]] = field(default_factory=dict)
 
 
 class Reader:
@@ -242,16 +242,16 @@ def _by_word(column: Column, array: Any, known: Known, quoted: bool) -> Any:
     """A column of few different values: each is converted once, by the parser's own function."""
     encoded = array.dictionary_encode()
     words = encoded.dictionary.to_pylist()
-    if len(known.words) > _WORDS:
-        known.words.clear()
+    converted = known.words.setdefault(column, {})
+    if len(converted) > _WORDS:
+        converted.clear()
     for word in words:
-        if (column, word) not in known.words:
-            known.words[column, word] = _outcome(column.convert, word, str(column.path[-1]), quoted)
-    outcomes = [known.words[column, word] for word in words]
-    fits = np.asarray([outcome is not _MISFIT and not (column.required and outcome is None) for outcome in outcomes])
-    indices = encoded.indices.to_numpy()
-    if not fits.all():
-        raise MisfitError(fits[indices])
+        if word not in converted:
+            converted[word] = _outcome(column.convert, word, str(column.path[-1]), quoted)
+    outcomes = [converted[word] for word in words]
+    if _MISFIT in outcomes or (column.required and None in outcomes):
+        fits = np.asarray([one is not _MISFIT and not (column.required and one is None) for one in outcomes])
+        raise MisfitError(fits[encoded.indices.to_numpy()])
     if column.column is None:
         return None
     kind = _schema(known.shape.dataset).field(column.column).type
