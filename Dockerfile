@@ -23,7 +23,5 @@ ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 \
     AIRFLOW__COSMOS__ENABLE_TELEMETRY=False \
     DO_NOT_TRACK=1 DBT_SEND_ANONYMOUS_USAGE_STATS=false GX_ANALYTICS_ENABLED=False
 USER 10001
-# The manifest is part of the image, so that parsing a DAG file never runs dbt.
-RUN dbt parse --project-dir dbt --profiles-dir dbt
 ENTRYPOINT ["airflow"]
 CMD ["version"]

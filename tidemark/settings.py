@@ -150,7 +150,7 @@ class SinkSettings(Role):
     group: str = "tidemark.sink"
     rotate_rows: int = Field(default=200_000, ge=1)
     #: Bytes in memory; all partitions of a worker together hold twice as much at most.
-    rotate_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    rotate_bytes: int = Field(default=24 * 1024 * 1024, ge=1024)
     rotate_seconds: float = Field(default=60.0, gt=0)
     #: Whether the lake keeps each frame as it came. Without them it is about half as large, and a fault of a parser
     #: can't be mended after the topics' retention.

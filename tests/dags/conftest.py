@@ -33,5 +33,4 @@ if str(project.PLUGINS) not in sys.path:
 @pytest.fixture(scope="session")
 def parsed() -> dict[str, Any]:
     """Every DAG of the project, serialised as Airflow stores it; import errors; heavy modules loaded."""
-    project.manifest()
     return project.parse(project.DAGS, hash_seed="1")

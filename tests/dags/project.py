@@ -1,12 +1,10 @@
-"""The project's DAGs as files: where they are, dbt's manifest that they need, and parsing them in a fresh
-process.
+"""The project's DAGs as files: where they are, and parsing them in a fresh process.
 
 Lives here: what the DAG tests and the Airflow integration tests share. Doesn't: fixtures (``conftest``).
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
@@ -41,20 +39,6 @@ DAG_IDS = frozenset(
 )
 
 
-def manifest() -> Path:
-    """dbt's manifest, made anew when something in the dbt project is newer."""
-    project = ROOT / "dbt"
-    path = project / "target" / "manifest.json"
-    path.parent.mkdir(exist_ok=True)
-    with (path.parent / "parse.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not path.exists() or path.stat().st_mtime < _newest(project):
-            arguments = ["parse", "--quiet", "--project-dir", str(project), "--profiles-dir", str(project)]
-            subprocess.run([Path(sys.executable).with_name("dbt"), *arguments], cwd=ROOT, check=True)
-            path.touch()
-    return path
-
-
 def parse(folder: Path, hash_seed: str, root: Path = ROOT) -> dict[str, Any]:
     """What one fresh process finds in a DAG folder of the project at ``root``."""
     env = os.environ | {
@@ -76,9 +60,3 @@ def parse(folder: Path, hash_seed: str, root: Path = ROOT) -> dict[str, Any]:
     found = json.loads(done.stdout.splitlines()[-1])
     assert isinstance(found, dict)
     return found
-
-
-def _newest(folder: Path) -> float:
-    made = {"target", "logs", "dbt_packages"}
-    files = (p for p in folder.rglob("*") if p.is_file() and not made & set(p.relative_to(folder).parts))
-    return max(p.stat().st_mtime for p in files)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import itertools
 import json
-import shutil
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.dags.project import DAG_IDS, DAGS, PLUGINS, ROOT, parse
+from tests.dags.project import DAG_IDS, DAGS, PLUGINS, parse
 
 dag_ids = pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
 
@@ -207,22 +205,12 @@ def test_dags_follow_what_the_exchanges_have(monkeypatch: pytest.MonkeyPatch) ->
     assert len(tasks(found["dags"]["raw__market__fetch"])) == 2 * len(names)
 
 
-def test_gold_has_one_task_a_model_in_their_order(parsed: dict[str, Any]) -> None:
-    found = {t["task_id"]: t for t in tasks(parsed["dags"]["gold__build"])}
-    bars = [next(name for name in found if f"ohlcv_{width}" in name) for width in ("1m", "5m", "15m", "1h", "4h", "1d")]
-    for earlier, later in itertools.pairwise(bars):
-        assert later in found[earlier]["downstream_task_ids"]
-    assert {t["pool"] for name, t in found.items() if name.startswith("models")} == {"dbt"}
-    assert len([n for n in found if n.startswith("models")]) >= 8
-
-
-def test_a_missing_manifest_says_what_to_run(tmp_path: Path) -> None:
-    for part in ("airflow", "tidemark"):
-        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "dbt").mkdir()
-    found = parse(tmp_path / "airflow" / "dags", "1", root=tmp_path)
-    (error,) = (text for file, text in found["errors"].items() if "gold_build" in file)
-    assert "dbt parse --project-dir dbt --profiles-dir dbt" in error.splitlines()[-1]
+def test_silver_and_gold_are_one_dbt_build_each(parsed: dict[str, Any]) -> None:
+    for dag_id in ("silver__build", "gold__build"):
+        found = {t["task_id"]: t for t in tasks(parsed["dags"][dag_id])}
+        assert found.keys() == {"build", "announce"}
+        assert found["build"]["pool"] == "dbt"
+        assert found["build"]["downstream_task_ids"] == ["announce"]
 
 
 def test_airflow_is_imported_through_its_sdk_only() -> None:

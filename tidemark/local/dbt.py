@@ -1,4 +1,4 @@
-"""dbt for the local stack: the manifest that Airflow's DAGs are made from, and the documentation.
+"""dbt for the local stack: the documentation of the marts.
 
 Lives here: calling dbt. Doesn't: models (``dbt/``), building them (the DAGs do).
 """
@@ -17,19 +17,6 @@ from tidemark.warehouse.connection import dbt_environment
 
 PROJECT = PROJECT_ROOT / "dbt"
 _TIMEOUT_S = 300
-_WRITTEN = {"target", "logs"}
-
-
-def parse(warehouse: WarehouseSettings, log: Path) -> None:
-    """Write ``dbt/target/manifest.json`` unless it is newer than every file of the project.
-
-    Raises:
-        LocalError: dbt can't read the project.
-    """
-    manifest = PROJECT / "target" / "manifest.json"
-    if manifest.exists() and manifest.stat().st_mtime > _newest(PROJECT):
-        return
-    _dbt(["parse"], warehouse, log)
 
 
 def write_docs(warehouse: WarehouseSettings, target: Path, page: Path, log: Path) -> None:
@@ -57,8 +44,3 @@ def _dbt(arguments: list[str], warehouse: WarehouseSettings, log: Path) -> None:
         )  # fmt: skip
     if done.returncode:
         raise LocalError(f"dbt {' '.join(arguments[:2])} failed; its log {log} ends with:\n{process.tail(log)}")
-
-
-def _newest(folder: Path) -> float:
-    files = [f for f in folder.rglob("*") if f.is_file() and f.relative_to(folder).parts[0] not in _WRITTEN]
-    return max((f.stat().st_mtime for f in files), default=0.0)

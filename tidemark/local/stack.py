@@ -159,11 +159,10 @@ class _Up:
             Step("Kafka" if not self._memory else "in-memory broker", self._broker),
             Step("Valkey", lambda say: layout.valkey.start()),
             Step("pages", lambda say: layout.pages.start()),
-            Step("dbt manifest", self._manifest),
             Step("migrate", self._migrate, ("PostgreSQL", "Kafka" if not self._memory else "in-memory broker")),
             Step("sink", self._sink, ("migrate",)),
             Step("producers", self._producers, ("sink", *(("simulator",) if self._simulated else ()))),
-            Step("Airflow", self._airflow, ("migrate", "dbt manifest")),
+            Step("Airflow", self._airflow, ("migrate",)),
         ]
         if self._simulated:
             steps.append(Step("simulator", self._simulator))
@@ -217,9 +216,6 @@ class _Up:
         from tidemark.local.kafka import jars_cached
 
         return jars_cached(self._layout.cache)
-
-    def _manifest(self, say: Say) -> None:
-        dbt.parse(self._layout.settings.warehouse, self._layout.logs / "dbt.log")
 
     def _migrate(self, say: Say) -> str:
         try:

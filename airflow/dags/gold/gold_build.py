@@ -1,4 +1,4 @@
-"""The DAG ``gold__build``: silver becomes the marts, one task a model.
+"""The DAG ``gold__build``: silver becomes the marts.
 
 Lives here: wiring. Doesn't: the models (``dbt/models/gold``), how dbt is run (``tidemark_transform``).
 """
@@ -8,10 +8,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, get_current_context, task
-from cosmos import DbtTaskGroup
 from tidemark_batch import dag_arguments, dry_run_param, every
 from tidemark_registry import GOLD_ASSET, SILVER_ASSET
-from tidemark_transform import execution, operator_arguments, profile, project, rendering, skip_after_dry_run
+from tidemark_transform import build, skip_after_dry_run
 
 DOC = """
 Build gold: OHLCV bars of six widths, price and volume anomalies.
@@ -19,7 +18,7 @@ Build gold: OHLCV bars of six widths, price and volume anomalies.
 Runs when silver has changed, and hourly in any case. Each model takes the builds that its upstream has marked
 and it hasn't (`ops.build_mark`), deletes the event-time buckets that they touched, and writes these anew in
 the same transaction: late trades, corrected trades and vanished trades all end right, and a second run finds
-nothing to do. One task builds a model and runs its tests.
+nothing to do. One dbt command builds and tests all models in dbt's own order; its log says what each took.
 
 **By hand:** *Dry run* compiles the models against the warehouse and runs none. **When a model fails:** what
 stands in its mart is what stood there before; the marts above it wait; the next run takes the same builds
@@ -33,18 +32,10 @@ with DAG(
         DOC, tags=("gold", "build", "dbt"), timeout=timedelta(minutes=30), params={"dry_run": dry_run_param()}
     ),
 ):
-    models = DbtTaskGroup(
-        group_id="models",
-        project_config=project(),
-        profile_config=profile(),
-        execution_config=execution(),
-        render_config=rendering("path:models/gold"),
-        operator_args=operator_arguments(),
-    )
 
     @task(outlets=[GOLD_ASSET])
     def announce() -> None:
         """Say that gold is new, once for all models."""
         skip_after_dry_run(get_current_context())
 
-    models >> announce()
+    build("gold__build", "path:models/gold") >> announce()

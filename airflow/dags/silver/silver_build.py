@@ -9,10 +9,9 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
-from cosmos.operators.local import DbtBuildLocalOperator
 from tidemark_batch import dag_arguments, dry_run_param, every
 from tidemark_registry import SILVER_ASSET, SILVER_INPUTS
-from tidemark_transform import PROJECT, execution, newest_build, operator_arguments, parse_cache, profile
+from tidemark_transform import build, newest_build
 
 DOC = """
 Build silver: normalised, de-duplicated by natural key, bad rows in `silver.quarantine` with their reason.
@@ -37,16 +36,6 @@ with DAG(
         params={"dry_run": dry_run_param()},
     ),
 ):
-    build = DbtBuildLocalOperator(
-        task_id="build",
-        project_dir=PROJECT,
-        profile_config=profile(),
-        invocation_mode=execution().invocation_mode,
-        cache_dir=parse_cache("silver__build"),
-        select="path:models/silver",
-        emit_datasets=False,
-        **operator_arguments(),
-    )
 
     @task(inlets=[SILVER_ASSET], outlets=[SILVER_ASSET])
     def announce() -> None:
@@ -58,4 +47,4 @@ with DAG(
                 raise AirflowSkipException(f"silver is as it was (build {newest})")
         context["outlet_events"][SILVER_ASSET].extra = {"build_id": newest}
 
-    build >> announce()
+    build("silver__build", "path:models/silver") >> announce()

@@ -29,7 +29,6 @@ from tidemark.warehouse.migrate import migrate
 @pytest.fixture(scope="session")
 def platform(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A real Airflow with the project's DAGs, over a migrated warehouse and an empty lake."""
-    project.manifest()
     folder = tmp_path_factory.mktemp("platform")
     warehouse = postgres_server.url("dag_warehouse")
     migrate(WarehouseSettings(admin_url=SecretStr(warehouse)))
