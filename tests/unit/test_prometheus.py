@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.unit.streaming.everything import everything
+from tidemark.local.children import producer_settings
 from tidemark.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,7 +104,9 @@ def test_prometheus_asks_where_workers_listen() -> None:
     targets = {one["job_name"]: one["static_configs"][0]["targets"] for one in scraped}
     settings = Settings()
     host = settings.monitor.host
+    ports = [producer_settings(settings, name).producer.metrics_port for name in settings.exchanges]
+    assert len(set(ports)) == len(ports) == 3
     assert targets == {
-        "tidemark-producer": [f"{host}:{settings.producer.metrics_port}"],
+        "tidemark-producer": [f"{host}:{port}" for port in ports],
         "tidemark-sink": [f"{host}:{settings.sink.metrics_port}"],
     }

@@ -13,7 +13,7 @@ from tidemark import naming
 from tidemark.local.airflow import USER, AirflowServer
 from tidemark.local.layout import Layout
 from tidemark.local.pages import Figure, Link, write_index
-from tidemark.local.summary import MUST, Summary
+from tidemark.local.summary import IDENTITIES, Summary
 
 _QUERY = "select * from gold.ohlcv_1h limit 5"
 _KOREAN = {"raw": "raw 행", "silver": "silver 행", "gold": "gold 행"}
@@ -76,7 +76,7 @@ class Front:
 
 
 def _figures(found: Summary) -> list[Figure]:
-    red = sum(found.states(identity).get("red", 0) for identity in MUST)
+    red = sum(found.states(identity).get("red", 0) for identity in IDENTITIES)
     rows = [Figure(f"Rows in {layer}", _KOREAN[layer], f"{found.total(layer):,}") for layer in found.rows]
     verdict = Figure("Identities", "무손실 점검", "all hold", "good", "이상 없음")
     if red:

@@ -34,7 +34,6 @@ IDENTITIES = {
     4: "arithmetic: bars = trades",
     5: "witness: the exchange's own candles",
 }
-MUST = range(5)
 _BARS = """
 select exchange, market, bucket_at, open, high, low, close, volume_base, trade_count from gold.ohlcv_1h
 where bucket_at >= %s and bucket_at < %s
@@ -147,7 +146,7 @@ def _identities(connection: psycopg.Connection[Any]) -> dict[int, dict[str, dict
 def _red(connection: psycopg.Connection[Any]) -> list[str]:
     rows = connection.execute(
         """select identity, exchange, dataset, hour_at, expected, actual from ops.completeness
-        where status = 'red' and identity <= 4 order by hour_at desc, identity limit 5"""
+        where status = 'red' order by hour_at desc, identity limit 5"""
     )
     return [f"identity {i}, {x} {d}, hour {h:%Y-%m-%d %H}Z: expected {e}, found {a}" for i, x, d, h, e, a in rows]
 
@@ -208,9 +207,9 @@ def _judged(summary: Summary, day: Day) -> list[str]:
         ]
         if not summary.objects.get(exchange):
             problems.append(f"nothing of {exchange} has landed in the lake")
-        for identity in MUST:
+        for identity, meaning in IDENTITIES.items():
             states = summary.identities.get(identity, {}).get(exchange, {})
-            what = f"identity {identity} ({IDENTITIES[identity]})"
+            what = f"identity {identity} ({meaning})"
             if not states:
                 problems.append(f"{what} was not computed for {exchange}")
             if states.get("red"):
@@ -245,8 +244,6 @@ def _identities_table(summary: Summary) -> Table:
     for name in summary.exchanges:
         table.add_column(name)
     for identity, meaning in IDENTITIES.items():
-        if identity not in MUST and identity not in summary.identities:
-            continue
         cells = [_states(summary.identities.get(identity, {}).get(name, {})) for name in summary.exchanges]
         table.add_row(_mark(summary.states(identity)), f"{identity} {meaning}", *cells)
     return table

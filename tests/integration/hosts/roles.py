@@ -6,6 +6,7 @@ Each says on standard output, in one line, where it is found, and ends when its 
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from pathlib import Path
 
@@ -51,4 +52,5 @@ def exchange(count: str) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the broker's own process is stopped too
     {"broker": broker, "exchange": exchange}[sys.argv[1]](*sys.argv[2:])
