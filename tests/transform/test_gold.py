@@ -37,7 +37,19 @@ def test_bars_are_the_trades_to_the_last_digit(warehouse: Warehouse) -> None:
         assert found.keys() == expected.keys(), mart
         for key, bar in expected.items():
             assert {name: found[key][name] for name in bar} == bar, (mart, key)
+    _adds_up_over_the_day(warehouse)
     warehouse.check()
+
+
+def _adds_up_over_the_day(warehouse: Warehouse) -> None:
+    """The cumulative volumes of a day of trades, minute by minute."""
+    totals: dict[str, Decimal] = {}
+    found = warehouse.rows("select * from gold.cumulative_volume_1m order by market, bucket_at")
+    assert len(found) == warehouse.count("gold.ohlcv_1m")
+    for row in found:
+        totals[row["market"]] = totals.get(row["market"], Decimal(0)) + row["volume_base"]
+        assert row["cumulative_volume_base"] == totals[row["market"]], row
+        assert row["cumulative_volume_quote"] >= row["volume_quote"] > 0, row
 
 
 def _bars(trades: list[dict[str, Any]], minutes: int) -> dict[tuple[str, datetime], dict[str, Any]]:

@@ -41,7 +41,7 @@ def test_every_table_and_column_carries_its_comment(warehouse: Warehouse) -> Non
         select n.nspname || '.' || c.relname as name, a.attname as column, col_description(c.oid, a.attnum) as text,
             obj_description(c.oid, 'pg_class') as about
         from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_attribute a on a.attrelid = c.oid
-        where n.nspname in ('silver', 'gold') and c.relkind = 'r' and a.attnum > 0
+        where n.nspname in ('silver', 'gold') and c.relkind in ('r', 'v') and a.attnum > 0
         """
     )
     tables = [row for row in found if row["name"].split(".")[1] in MODELS]
@@ -69,7 +69,7 @@ def test_readers_of_gold_see_gold_and_change_nothing(warehouse: Warehouse) -> No
     with psycopg.connect(warehouse.connection.info.dsn, user="tidemark_loader", autocommit=True) as loader:
         assert loader.execute("select count(*) from gold.ohlcv_1h, silver.trade").fetchone() == (1,)
     with psycopg.connect(warehouse.connection.info.dsn, user="tidemark_gold_ro", autocommit=True) as reader:
-        for mart in GOLD:
+        for mart in (*GOLD, "gold.cumulative_volume_1m"):
             reader.execute(f"select * from {mart}".encode())
         assert reader.execute("select count(*) from gold.ohlcv_1h").fetchone() == (1,)
         for refused in ("delete from gold.ohlcv_1h", "select * from silver.trade", "create table gold.mine (a int)"):
