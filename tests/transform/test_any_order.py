@@ -111,7 +111,7 @@ def test_a_second_run_changes_nothing(warehouse: Warehouse, story: list[tuple[st
 
 def test_two_runs_at_once_change_no_row(warehouse: Warehouse, story: list[tuple[str, Row]]) -> None:
     """Two processes, from tables that don't exist yet: both succeed, and nothing is doubled."""
-    warehouse.connection.execute("drop table silver.market, silver.trade, gold.ohlcv_1m")
+    warehouse.connection.execute("drop table silver.market, silver.trade, gold.ohlcv_1m cascade")
     _arrive(warehouse, [story])
     runs = [warehouse.run_apart(), warehouse.run_apart()]
     assert [run.wait(timeout=120) for run in runs] == [0, 0]

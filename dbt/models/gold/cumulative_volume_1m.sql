@@ -1,5 +1,5 @@
 {#- A view: a late trade changes the rest of its day, and nothing has to be replaced for that. -#}
-{{ config(materialized = 'view') }}
+{{ config(materialized = 'lasting_view') }}
 
 with
 
