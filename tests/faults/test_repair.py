@@ -28,10 +28,10 @@ def live(stages: Stages, broker: KafkaServer, tmp_path: Path) -> Stage:
     origin = f"127.0.0.1:{process.free_port()}"
     upbit = ExchangeSettings(ws_url=f"ws://{origin}", rest_url=f"http://{origin}", datasets=("trade",), codes=(CODE,))
     stage.settings = stage.settings.model_copy(update={"upbit": upbit})
-    options = ["--port", origin.rpartition(":")[2], "--day", "", "--trades-per-day", "6000000"]
+    options = ["--port", origin.rpartition(":")[2], "--day", "", "--trades-per-day", "4000000"]
     simulator = Worker("tidemark.local.simulator", stage.settings, tmp_path / "simulator.log", options)
     stage.workers.append(simulator)
-    until(lambda: "simulator ready" in simulator.tail(), 30, simulator.tail)
+    until(lambda: "simulator ready" in simulator.tail(), 120, simulator.tail)  # it makes up the day so far
     return stage
 
 
