@@ -76,32 +76,49 @@
 
 {#-
     The stretches of event time that must be made anew: the touched minutes of the builds taken by this transaction,
-    floored to the bucket, widened forward by the mart's look-back, neighbours joined. One row a stretch:
-    exchange, market, from_at (inclusive), to_at (exclusive).
+    floored to the bucket, widened forward by the mart's look-back, neighbours joined. One row a stretch: the columns
+    of the scope (see `scope_columns`), from_at (inclusive), to_at (exclusive).
 -#}
-{% macro touched_ranges(consumer, bucket, look_back='0') %}
+{% macro touched_ranges(consumer, bucket, look_back='0', scope='series') %}
+    {%- set series = scope_columns(scope) -%}
     select
-        exchange,
-        market,
+        {%- for name in series %}
+        {{ name }},
+        {%- endfor %}
         lower(span) as from_at,
         upper(span) as to_at
     from (
         select
-            exchange,
-            market,
+            {%- for name in series %}
+            {{ name }},
+            {%- endfor %}
             unnest(range_agg(tstzrange(
                 bucket_at, bucket_at + interval '{{ bucket }}' + interval '{{ look_back }}'
             ))) as span
         from (
             select distinct
-                touched.exchange,
-                touched.market,
+                {%- for name in series %}
+                touched.{{ name }},
+                {%- endfor %}
                 {{ floor_to(bucket, 'touched.bucket_at') }} as bucket_at
             from {{ source('ops', 'touched_bucket') }} as touched
             where touched.build_id in ({{ taken_now(source('ops', 'build_mark'), 'build_id', consumer) }})
         ) as buckets
-        group by exchange, market
+        {%- if series %}
+        group by {{ series | join(', ') }}
+        {%- endif %}
     ) as spans
+{% endmacro %}
+
+
+{#-
+    What a change of one market can change in a mart:
+      series       rows of that market;
+      exchange     rows of any market of its exchange (a mart that ranks or pairs markets);
+      everything   rows of any exchange (a mart that holds one exchange against another).
+-#}
+{% macro scope_columns(scope) %}
+    {{- return({'series': ['exchange', 'market'], 'exchange': ['exchange'], 'everything': []}[scope]) -}}
 {% endmacro %}
 
 

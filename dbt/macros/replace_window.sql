@@ -4,7 +4,8 @@
 
     The builds that an upstream has done with are marked; the stretches of event time that they touched (widened by
     the mart's look-back) are deleted and inserted as the model's SQL computes them.
-    The model's config names, under meta: upstream, bucket and look_back.
+    The model's config names, under meta: upstream, bucket, look_back, and where they are not the usual ones the scope
+    (`scope_columns`) and the column that `bucket_at` is called here (`time`).
 -#}
 {% macro apply_replace_window(target, sql, created) %}
     {%- set rules = config.get('meta') -%}
@@ -24,12 +25,14 @@
 
 {#- Two statements in one call: what lies in the touched windows goes, what belongs there comes. -#}
 {% macro replace_window(target, sql, rules) %}
+    {%- set scope = rules.scope or 'series' -%}
     delete from {{ target }} as old
-    using ({{ touched_ranges(consumer(target), rules.bucket, rules.look_back) }}) as touched
-    where old.exchange = touched.exchange
-        and old.market = touched.market
-        and old.bucket_at >= touched.from_at
-        and old.bucket_at < touched.to_at;
+    using ({{ touched_ranges(consumer(target), rules.bucket, rules.look_back, scope) }}) as touched
+    where old.{{ rules.time or 'bucket_at' }} >= touched.from_at
+        and old.{{ rules.time or 'bucket_at' }} < touched.to_at
+        {%- for name in scope_columns(scope) %}
+        and old.{{ name }} = touched.{{ name }}
+        {%- endfor %};
 
     insert into {{ target }} ({{ contracted_columns() }})
     select {{ contracted_columns() }} from ({{ sql }}) as made

@@ -32,7 +32,28 @@ PROJECT = Path(__file__).resolve().parents[2] / "dbt"
 DATASETS = ("market", "trade", "ticker", "orderbook", "candle")
 SILVER = tuple(f"silver.{name}" for name in (*DATASETS, "duplicate", "superseded", "quarantine"))
 BARS = tuple(f"gold.ohlcv_{width}" for width in ("1m", "5m", "15m", "1h", "4h", "1d"))
-GOLD = (*BARS, "gold.price_anomaly_1m", "gold.volume_anomaly_1h")
+TABLES = (
+    *BARS,
+    "gold.daily_volatility",
+    "gold.kimchi_premium_1m",
+    "gold.large_trade",
+    "gold.market_correlation_1h",
+    "gold.market_summary_5m",
+    "gold.moving_average_1d",
+    "gold.price_anomaly_1m",
+    "gold.technical_indicator_1h",
+    "gold.volume_anomaly_1h",
+)
+VIEWS = (
+    *(f"{bars}_filled" for bars in BARS),
+    "gold.cumulative_volume_1m",
+    "gold.data_coverage",
+    "gold.history_1d",
+    "gold.history_1h",
+    "gold.ohlcv_reconciliation",
+    "gold.trade_hourly",
+)
+GOLD = (*TABLES, *VIEWS)
 
 
 class Dbt:

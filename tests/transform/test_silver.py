@@ -195,7 +195,9 @@ def test_a_dropped_table_is_made_anew_from_everything(warehouse: Warehouse) -> N
     warehouse.load("trade", [trade(n % 7, at(f"14:{n:02}"), source="rest" if n % 2 else "ws") for n in range(30)])
     warehouse.run()
     before = warehouse.contents()
-    warehouse.connection.execute("drop table silver.trade; drop table gold.ohlcv_5m; drop table gold.price_anomaly_1m")
+    warehouse.connection.execute(
+        "drop table silver.trade; drop table gold.ohlcv_5m cascade; drop table gold.price_anomaly_1m"
+    )
     warehouse.run()
     assert warehouse.contents() == before
     warehouse.check()

@@ -9,9 +9,11 @@ from statistics import median
 import pytest
 
 from tidemark.local.simulator.market.candles import DAY, HOUR, WEEK, Candle, roll_up
+from tidemark.local.simulator.market.fills import FillTape
 from tidemark.local.simulator.market.hidden import HiddenMarket, drawn
-from tidemark.local.simulator.market.instruments import E8, MARKETS, tick_size
+from tidemark.local.simulator.market.instruments import E8, E16, MARKETS, tick_size
 from tidemark.local.simulator.market.tape import Trade
+from tidemark.local.simulator.okx.instruments import SWAPS
 
 DAY_MS = 86_400_000
 START = 1_795_014_000_000  # 2026-11-18T15:00Z = 00:00 KST
@@ -123,6 +125,20 @@ def test_planted_volume_surges_show(hidden: HiddenMarket, day: dict[str, list[Tr
         inside = [v for m, v in per_minute.items() if surge.at_ms <= m * 60_000 < surge.until_ms]
         usual = sum(per_minute.values()) / 1440
         assert sum(inside) / len(inside) > usual * min(surge.amplitude / 3, 4)
+
+
+def test_block_trades_are_worth_what_was_planned(hidden: HiddenMarket, day: dict[str, list[Trade]]) -> None:
+    planned = sorted(hidden.plan.at(START).blocks)
+    large = [t for t in day["KRW-BTC"] if t.price * t.size >= 300_000_000 * E16]
+    assert [t.ms // 60_000 * 60_000 for t in large] == [block.at_ms for block in planned]
+    for trade, block in zip(large, planned, strict=True):
+        assert trade.price * trade.size / E16 == pytest.approx(block.won, rel=1e-6)
+    assert not [t for code in ("USDT-BTC", "KRW-ETH") for t in day[code] if t.price * t.size >= 200_000_000 * E16]
+    swap = SWAPS["BTC-USDT-SWAP"]
+    tape = FillTape(7, hidden.prices, hidden.plan, SWAPS, 15_000)
+    large = [t for t in tape.between(swap, START, END) if t.price * t.size >= 200_000 * E16]
+    assert {t.ms // 60_000 * 60_000 for t in large} <= {block.at_ms for block in planned}
+    assert large
 
 
 def test_the_market_sleeps_at_four_in_the_morning(day: dict[str, list[Trade]]) -> None:

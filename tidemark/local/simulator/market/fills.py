@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from itertools import accumulate
 from random import Random
 
-from tidemark.local.simulator.market.instruments import E8, Market
+from tidemark.local.simulator.market.instruments import E8, E16, Market
 from tidemark.local.simulator.market.plan import Plan
 from tidemark.local.simulator.market.prices import HiddenPrices
 from tidemark.local.simulator.market.tape import HOUR_MS, SEASON, Trade, burst
@@ -119,11 +119,17 @@ class FillTape:
             price = max(int((at - half if is_ask else at + half) / market.tick + 0.5), 1) * market.tick
         usual = market.value * E8 / opens * E8 * self._plan_surge(market, ms)
         lots = int(usual * self._sizes[int(random() * _SIZE_STEPS)] / market.lot)
+        if before is None or before.ms // 60_000 != ms // 60_000:
+            lots = max(lots, self._block(market, ms, price))
         wire_ms = max(ms + 5 + int(random() * 90), before.wire_ms if before else 0)
         if random() < 0.01:
             wire_ms = max(wire_ms, ms + 100 + int(random() * (LATEST_MS - 150)))
         wire_ms = min(wire_ms, (ms // DAY_MS + 1) * DAY_MS - 1)  # so that days don't overlap on the wire
         return Trade(last, ms, price, max(lots, last - first + 1) * market.lot, is_ask, wire_ms, first, number)
+
+    def _block(self, market: Market, ms: int, price: int) -> int:
+        """How many lots a block trade in this minute has; mostly there is none."""
+        return int(self._plan.at(ms).block(market, ms // 60_000) * E16 / price / market.lot)
 
     def _plan_surge(self, market: Market, ms: int) -> float:
         return max(self._plan.at(ms).surge(market, ms // 60_000) / 3, 1.0)

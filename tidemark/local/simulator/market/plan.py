@@ -1,4 +1,4 @@
-"""What is planted in a Korean day: price spikes, volume surges, one halt.
+"""What is planted in a Korean day: price spikes, volume surges, block trades, one halt.
 
 Lives here: when and how strongly. Doesn't: the trades that show it (``tape``). Everything planned lies within
 its KST day, so a day is whole by itself.
@@ -12,12 +12,17 @@ from math import log1p
 from random import Random
 from typing import NamedTuple
 
-from tidemark.local.simulator.market.instruments import MARKETS, Market
+from tidemark.local.simulator.market.instruments import MARKETS, Market, coin
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 KST_MS = 9 * 3_600_000
 _BUSY = 0.02  # markets below this share are too quiet to show a surge
+
+# Single trades large enough to be news, in hours busy enough that they don't make the hour stand out.
+_BLOCK_COIN = "BTC"
+_BLOCK_HOURS = (9, 10, 14, 15, 20, 21, 22, 23)
+_BLOCK_WON = (305e6, 360e6)
 
 _PRICE = (0.012, -0.02, 0.03, -0.045, 0.07)
 _VOLUME = (4.0, 7.0, 12.0, 20.0)
@@ -41,6 +46,13 @@ class Halt(NamedTuple):
     until_ms: int
 
 
+class Block(NamedTuple):
+    """A single trade worth ``won`` in the minute that begins at ``at_ms``, in every busy market of its coin."""
+
+    at_ms: int
+    won: float
+
+
 @dataclass(frozen=True, slots=True)
 class DayPlan:
     """The plan of one KST day."""
@@ -48,6 +60,7 @@ class DayPlan:
     spikes: dict[str, list[Anomaly]]  # by coin: the hidden price moves, so all its markets do
     surges: dict[str, list[Anomaly]]  # by market
     halt: Halt
+    blocks: tuple[Block, ...]
 
     def anomalies(self, markets: Mapping[str, Market]) -> list[Anomaly]:
         """All that is planted in ``markets``, by time; a price spike is named once for each that it moves."""
@@ -72,6 +85,13 @@ class DayPlan:
             if 0 <= minute - spike.at_ms // MINUTE_MS < 6:
                 factor *= 3.0
         return factor
+
+    def block(self, market: Market, minute: int) -> float:
+        """What the first trade of epoch ``minute`` is worth in the quote currency, where it is a block; else 0."""
+        if market.coin.symbol != _BLOCK_COIN or market.share < _BUSY:
+            return 0.0
+        won = sum(block.won for block in self.blocks if block.at_ms == minute * MINUTE_MS)
+        return won if market.quote == "KRW" else won / coin("USDT").price
 
     def halted(self, market: Market, minute: int) -> bool:
         """Whether the market stands still in epoch ``minute``."""
@@ -131,7 +151,10 @@ def _plan_day(seed: int, day: int) -> DayPlan:
         if market is not halted
     }
     halt_at = start + rng.randrange(60, 1080) * MINUTE_MS
-    return DayPlan(spikes, surges, Halt(halted.code, halt_at, halt_at + rng.randrange(120, 241) * MINUTE_MS))
+    halt = Halt(halted.code, halt_at, halt_at + rng.randrange(120, 241) * MINUTE_MS)
+    minutes = [hour * 60 + rng.randrange(60) for hour in rng.sample(_BLOCK_HOURS, 3)]
+    blocks = tuple(Block(start + minute * MINUTE_MS, rng.uniform(*_BLOCK_WON)) for minute in minutes)
+    return DayPlan(spikes, surges, halt, blocks)
 
 
 def _anomaly(rng: Random, start: int, name: str, kind: str, amplitude: float) -> Anomaly:

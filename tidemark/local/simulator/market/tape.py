@@ -11,7 +11,7 @@ from math import exp
 from random import Random
 from typing import NamedTuple, Protocol
 
-from tidemark.local.simulator.market.instruments import E8, MARKETS, Market, tick_size
+from tidemark.local.simulator.market.instruments import E8, E16, MARKETS, Market, tick_size
 from tidemark.local.simulator.market.plan import Plan
 from tidemark.local.simulator.market.prices import HiddenPrices
 
@@ -109,7 +109,11 @@ class Tape:
             mean = usual * burst(rng) * (0.6 + 0.31 * restless) * more_trades
             count = _poisson(rng, mean)
             if count and not plan.halted(market, minute):
+                begin = len(trades)
                 self._draw_minute(market, rng, minute, mids[i], mids[i + 1], count, surge / more_trades, trades)
+                if block := plan.block(market, minute):
+                    first = trades[begin]
+                    trades[begin] = first._replace(size=int(block * E16 / first.price))
         return trades
 
     def _draw_minute(

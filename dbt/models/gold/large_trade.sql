@@ -1,0 +1,59 @@
+{%- set quotes = ['KRW', 'USDT', 'USDC', 'BTC'] -%}
+
+{{
+    config(
+        meta = {'upstream': ['silver.trade'], 'bucket': '1 minute', 'look_back': '0', 'time': 'event_at'},
+        indexes = [
+            {'columns': ['exchange', 'market', 'trade_id'], 'unique': true},
+            {'columns': ['exchange', 'market', 'event_at']},
+            {'columns': ['event_at']},
+        ],
+    )
+}}
+
+with
+
+touched as (
+    {{ touched_ranges('gold.large_trade', '1 minute') }}
+),
+
+thresholds as (
+    select *
+    from (
+        values
+        {%- for quote in quotes %}
+        ('{{ quote }}', {{ var('large_trade_' ~ quote | lower) }}::numeric){{ ',' if not loop.last }}
+        {%- endfor %}
+    ) as listed (quote, threshold)
+),
+
+watched as (
+    select
+        touched.*,
+        thresholds.threshold
+    from touched
+    inner join thresholds on split_part(touched.market, '-', 2) = thresholds.quote
+),
+
+large as (
+    select
+        trade.exchange,
+        trade.market,
+        trade.trade_id,
+        trade.event_at,
+        trade.side,
+        trade.price,
+        trade.size,
+        trim_scale(trade.price * trade.size) as value_quote,
+        watched.threshold,
+        trim_scale(round(trade.price * trade.size / watched.threshold, 4)) as times_threshold
+    from watched
+    inner join {{ ref('trade') }} as trade
+        on watched.exchange = trade.exchange
+            and watched.market = trade.market
+            and watched.from_at <= trade.event_at
+            and watched.to_at > trade.event_at
+    where trade.price * trade.size >= watched.threshold
+)
+
+select * from large

@@ -1,0 +1,3 @@
+{{ config(materialized = 'lasting_view') }}
+
+{{ filled(ref('ohlcv_1d'), '1 day') }}

@@ -1,0 +1,233 @@
+"""The marts that show, join and compare: against what was sent, worked out here by hand or in Decimal."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.transform.conftest import BARS, GOLD, Warehouse
+from tests.transform.rows import Row, at, candle, orderbook, trade
+
+
+def _bars(warehouse: Warehouse, mart: str, columns: str) -> list[tuple[Any, ...]]:
+    rows = warehouse.rows(f"select bucket_at, {columns} from {mart} order by bucket_at")
+    return [tuple(row.values()) for row in rows]
+
+
+def test_filled_bars_carry_the_close_over_what_did_not_trade(warehouse: Warehouse) -> None:
+    warehouse.load(
+        "trade", [trade(1, at("10:00:10"), "100"), trade(2, at("10:00:50"), "101"), trade(3, at("10:04"), "99")]
+    )
+    warehouse.run("trade+")
+    columns = "open::int, high::int, low::int, close::int, volume_base::int, trade_count, is_filled"
+    still = (101, 101, 101, 101, 0, 0, True)
+    assert _bars(warehouse, "gold.ohlcv_1m_filled", columns) == [
+        (at("10:00"), 100, 101, 100, 101, 2, 2, False),
+        *((at(f"10:0{minute}"), *still) for minute in (1, 2, 3)),
+        (at("10:04"), 99, 99, 99, 99, 1, 1, False),
+    ]
+    for mart in BARS:
+        width = warehouse.rows(
+            f"select count(*) as n, count(*) filter (where not is_filled) as seen from {mart}_filled"
+        )
+        assert width[0]["seen"] == warehouse.count(mart)
+
+
+def test_five_minutes_in_one_row(warehouse: Warehouse) -> None:
+    """Return, range, volatility and the books of the five minutes, and of no others."""
+    prices = {"10:00:01": "100", "10:00:30": "104", "10:02": "102", "10:04:59": "110", "10:05": "1"}
+    trades = [
+        trade(n, at(clock), price, side="sell" if n == 1 else "buy") for n, (clock, price) in enumerate(prices.items())
+    ]
+    books = [orderbook(at(clock), "105", bid) for clock, bid in (("10:00", "103"), ("10:04", "101"), ("10:05", "90"))]
+    warehouse.load("trade", trades)
+    warehouse.load("orderbook", books)
+    warehouse.run("trade+", "orderbook+")
+    (row,) = warehouse.rows("select * from gold.market_summary_5m where bucket_at = %s", at("10:00"))
+    told = {
+        name: row[name] for name in ("return", "range", "buy_share", "book_count", "last_mid_price", "mean_imbalance")
+    }
+    assert told == {
+        "return": Decimal("0.1"), "range": Decimal("0.1"), "buy_share": Decimal("0.75"), "book_count": 2,
+        "last_mid_price": Decimal("103"), "mean_imbalance": Decimal("0"),
+    }  # fmt: skip
+    spreads = [Decimal(2) / Decimal(104), Decimal(4) / Decimal(103)]
+    assert float(row["mean_spread_bps"]) == pytest.approx(float(sum(spreads)) / 2 * 10_000, abs=1e-4)
+    returns = [math.log(b / a) for a, b in ((100, 104), (104, 102), (102, 110))]
+    assert row["realized_volatility"] == pytest.approx(math.sqrt(sum(r * r for r in returns)), rel=1e-9)
+    # A book that comes late changes its five minutes.
+    warehouse.load("orderbook", [orderbook(at("10:03"), "105", "99")])
+    warehouse.run("orderbook+")
+    assert warehouse.rows("select book_count from gold.market_summary_5m order by bucket_at") == [
+        {"book_count": 3}, {"book_count": 1},
+    ]  # fmt: skip
+
+
+def test_large_trades_by_the_money_they_are_paid_in(warehouse: Warehouse) -> None:
+    trades = [
+        trade(1, at("10:00"), "100000000", size="2.99999999"),
+        trade(2, at("10:00"), "100000000", size="3", side="sell"),
+        trade(3, at("10:01"), "100000", size="2", market="BTC-USDT", exchange="binance"),
+        trade(4, at("10:01"), "100000", size="1.9", market="BTC-USDT", exchange="binance"),
+        trade(5, at("10:02"), "999999999", size="1", market="ETH-XYZ"),
+        trade(6, at("10:03"), "0.05", size="61", market="ETH-BTC"),
+    ]
+    warehouse.load("trade", trades)
+    warehouse.run("trade", "large_trade")
+    columns = "select trade_id, side, value_quote::text as value, times_threshold::text as times from gold.large_trade"
+    assert warehouse.rows(columns + " order by trade_id") == [
+        {"trade_id": 2, "side": "sell", "value": "300000000", "times": "1"},
+        {"trade_id": 3, "side": "buy", "value": "200000", "times": "1"},
+        {"trade_id": 6, "side": "buy", "value": "3.05", "times": "1.0167"},
+    ]
+    # What was REST's turns out to be another trade of the socket: it is not large any more.
+    warehouse.load("trade", [trade(7, at("10:05"), "400000000", source="rest")])
+    warehouse.run("trade", "large_trade")
+    assert warehouse.count("gold.large_trade") == 4
+    warehouse.load("trade", [trade(7, at("11:05"), "200000000")])
+    warehouse.run("trade", "large_trade")
+    assert warehouse.count("gold.large_trade") == 3
+
+
+def test_the_hour_of_the_korean_day(warehouse: Warehouse) -> None:
+    warehouse.load(
+        "trade",
+        [
+            trade(n, at(clock), size=size)
+            for n, (clock, size) in enumerate((("14:59", "3"), ("15:00", "1"), ("16:10", "1")))
+        ],
+    )
+    warehouse.run("trade+")
+    columns = "kst_date::text as day, kst_hour, kst_weekday, day_share::text as share"
+    rows = warehouse.rows(f"select {columns} from gold.trade_hourly order by bucket_at")
+    assert rows == [
+        {"day": "2026-03-11", "kst_hour": 23, "kst_weekday": 3, "share": "1"},
+        {"day": "2026-03-12", "kst_hour": 0, "kst_weekday": 4, "share": "0.5"},
+        {"day": "2026-03-12", "kst_hour": 1, "kst_weekday": 4, "share": "0.5"},
+    ]
+
+
+def _abroad(trade_id: int, clock: str, price: str, exchange: str = "binance") -> Row:
+    return trade(trade_id, at(clock), price, market="BTC-USDT", exchange=exchange)
+
+
+def test_the_premium_of_a_coin_in_won(warehouse: Warehouse) -> None:
+    """Against two exchanges, by prices that hold for five minutes; a late rate changes the minutes it holds for."""
+    trades = [
+        trade(1, at("10:00"), "1500", market="USDT-KRW"),
+        trade(2, at("10:01"), "153000000"),
+        trade(3, at("10:05"), "156000000"),
+        trade(4, at("10:06"), "150000000"),
+        _abroad(5, "10:00", "100000"),
+        _abroad(6, "10:04", "102000", "okx"),
+        trade(7, at("10:01"), "100500", market="BTC-USDT"),
+        trade(8, at("10:01"), "1", market="USDT-USDC", exchange="binance"),
+    ]
+    warehouse.load("trade", trades)
+    warehouse.run("trade+")
+    columns = "bucket_at, counter_exchange, premium::float as premium, counter_age_minutes, rate_age_minutes"
+    query = f"select {columns} from gold.kimchi_premium_1m order by 1, 2"
+    assert [tuple(row.values()) for row in warehouse.rows(query)] == [
+        (at("10:01"), "binance", pytest.approx(0.02), 1, 1),
+        (at("10:05"), "binance", pytest.approx(0.04), 5, 5),
+        (at("10:05"), "okx", pytest.approx(156 / 153 - 1, abs=1e-8), 1, 5),
+    ]
+    warehouse.load("trade", [trade(9, at("10:04"), "1600", market="USDT-KRW")])
+    warehouse.run("trade+")
+    assert [tuple(row.values())[:3] for row in warehouse.rows(query)] == [
+        (at("10:01"), "binance", pytest.approx(0.02)),
+        (at("10:05"), "binance", pytest.approx(156 / 160 - 1)),
+        (at("10:05"), "okx", pytest.approx(156 / (102 * 1.6) - 1, abs=1e-8)),
+        (at("10:06"), "okx", pytest.approx(150 / (102 * 1.6) - 1, abs=1e-8)),
+    ]
+
+
+def test_our_bars_against_the_exchanges_own(warehouse: Warehouse) -> None:
+    trades = [trade(n, at("08:00") + timedelta(minutes=n), "100") for n in range(1, 300)]
+    same = {"source": "rest", "interval": "1m"}
+    theirs = [
+        candle(at("03:00"), "1", at("03:00"), **same),
+        candle(at("08:00"), "1", at("08:00"), **same),
+        candle(at("12:30"), "1", at("12:30"), **same),
+        candle(at("12:31"), "1.5", at("12:31"), **same),
+        candle(at("12:32"), "0.5", at("12:32"), **same),
+        candle(at("12:33"), "1", at("12:33"), close="101", high="101", **same),
+        candle(at("12:34"), "1", at("12:34"), **{**same, "volume_quote": "101"}),
+        candle(at("12:35"), "2", at("12:35"), **same),
+        candle(at("12:36"), "0", at("12:36"), **same),
+    ]
+    warehouse.load("trade", trades)
+    warehouse.load("candle", theirs)
+    warehouse.connection.execute(
+        "insert into ops.gap (exchange, stream, from_at, to_at, cause) values ('upbit', 'trade', %s, %s, 'silent')",
+        [at("12:35:10"), at("12:35:20")],
+    )
+    warehouse.run("candle", "trade+", "ohlcv_reconciliation")
+    rows = warehouse.rows("select bucket_at, finding, cause, is_equal from gold.ohlcv_reconciliation order by 1")
+    assert [tuple(row.values()) for row in rows] == [
+        (at("03:00"), "only_theirs", "before_we_listened", False),
+        (at("08:00"), "only_theirs", "began_within", False),
+        (at("12:30"), "equal", "none", True),
+        (at("12:31"), "ours_less", "unexplained", False),
+        (at("12:32"), "ours_more", "their_bar_is_older", False),
+        (at("12:33"), "prices", "unexplained", False),
+        (at("12:34"), "value", "unexplained", False),
+        (at("12:35"), "ours_less", "gap", False),
+    ]
+
+
+def test_what_share_of_an_hour_is_complete(warehouse: Warehouse) -> None:
+    checks = [
+        ("trade", "10:00", 1, "green"), ("trade", "10:00", 3, "green"), ("trade", "11:00", 1, "green"),
+        ("trade", "11:00", 3, "red"), ("trade", "12:00", 1, "open"), ("ticker", "10:00", 1, "green"),
+    ]  # fmt: skip
+    gaps = [
+        ("trade/a", "10:50", "11:30", "open"), ("trade/b", "11:15", "11:45", "not_served"),
+        ("trade/c", "11:00", "11:59", "repaired"), ("trade/d", "12:30", None, "open"),
+    ]  # fmt: skip
+    for dataset, clock, identity, status in checks:
+        warehouse.connection.execute(
+            """insert into ops.completeness (exchange, dataset, hour_at, identity, status)
+            values ('upbit', %s, %s, %s, %s)""",
+            [dataset, at(clock), identity, status],
+        )
+    for stream, start, end, state in gaps:
+        warehouse.connection.execute(
+            """insert into ops.gap (exchange, stream, from_at, to_at, cause, state)
+            values ('upbit', %s, %s, %s, 'silent', %s)""",
+            [stream, at(start), end and at(end), state],
+        )
+    rows = warehouse.rows(
+        """select dataset, bucket_at, status, is_complete, share_complete::float as share, unsettled_gaps as unsettled,
+            repaired_gaps as repaired, red_identities as red from gold.data_coverage order by 1, 2"""
+    )
+    assert [tuple(row.values()) for row in rows] == [
+        ("ticker", at("10:00"), "green", True, 1.0, 0, 0, []),
+        ("trade", at("10:00"), "green", False, pytest.approx(1 - 1 / 6, abs=1e-6), 1, 0, []),
+        ("trade", at("11:00"), "red", False, 0.25, 2, 1, [3]),
+        ("trade", at("12:00"), "open", False, 0.5, 1, 0, []),
+    ]
+
+
+def test_a_trade_forty_days_late_changes_each_bar_by_exactly_that_trade(warehouse: Warehouse) -> None:
+    early = at("12:00") - timedelta(days=40)
+    days = [trade(n, early + timedelta(hours=6 * n, seconds=n), str(1000 + n % 7), size="2") for n in range(160)]
+    warehouse.load("trade", days)
+    warehouse.run("trade+")
+    before = {mart: {r["bucket_at"]: r for r in warehouse.rows(f"select * from {mart}")} for mart in BARS}
+    warehouse.load("trade", [trade(10_000, early + timedelta(seconds=30), "1003", size="0.5", side="sell")])
+    warehouse.run("trade+")
+    for mart in BARS:
+        after = {r["bucket_at"]: r for r in warehouse.rows(f"select * from {mart}")}
+        (moment,) = [m for m in after if after[m] != before[mart].get(m)]
+        old, new = before[mart][moment], after[moment]
+        added = {"volume_base": Decimal("0.5"), "volume_quote": Decimal("501.5"), "trade_count": 1}
+        for name, amount in {**added, "sell_volume_base": Decimal("0.5"), "buy_volume_base": 0}.items():
+            assert new[name] - old[name] == amount, (mart, name)
+        assert (new["high"], new["low"]) == (max(old["high"], Decimal(1003)), min(old["low"], Decimal(1003)))
+    assert set(GOLD) > set(BARS)
+    warehouse.check()
