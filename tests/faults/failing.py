@@ -5,7 +5,8 @@ worker, which is started by its own entry point and knows nothing of this.
 
 Consumer: ``before_upload``, ``mid_upload`` (written, not yet named; local lake only), ``after_upload``,
 ``after_commit``. Producer: ``before_send``, ``queued`` (librdkafka has it), ``acknowledged`` (the broker has it, the
-worker doesn't know), ``delivered`` (the worker knows).
+worker doesn't know), ``delivered`` (the worker knows). They count from the producer's first delivery on: of a very
+first connection of which nothing arrived nobody can know that it was.
 """
 
 from __future__ import annotations
@@ -72,21 +73,24 @@ def arm_producer(point: Point) -> None:
         def __init__(self, config: dict[str, Any], **named: Any) -> None:
             # Left to itself the producer hears of failures only.
             super().__init__({**config, "delivery.report.only.error": False}, **named)
+            self._is_known = False
 
         def produce(self, topic: str, value: bytes, key: bytes, partition: int, report: Any, *more: Any) -> None:
-            def delivered(*what: Any) -> None:
-                if market:
-                    point.reached("acknowledged")
-                report(*what)
-                if market:
-                    point.reached("delivered")
-
             market = ".system." not in topic
-            if market:
-                point.reached("before_send")
+
+            def at(name: str) -> None:
+                if market and self._is_known:
+                    point.reached(name)
+
+            def delivered(*what: Any) -> None:
+                at("acknowledged")
+                report(*what)
+                self._is_known = True
+                at("delivered")
+
+            at("before_send")
             super().produce(topic, value, key, partition, delivered, *more)
-            if market:
-                point.reached("queued")
+            at("queued")
 
     confluent_kafka.Producer = Sending  # type: ignore[misc]
 
