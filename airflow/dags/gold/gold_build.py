@@ -13,7 +13,7 @@ from tidemark_registry import GOLD_ASSET, SILVER_ASSET
 from tidemark_transform import build, skip_after_dry_run
 
 DOC = """
-Build gold: OHLCV bars of six widths, cumulative volume, price and volume anomalies.
+Build gold: OHLCV bars of six widths, and every mart that is made of them.
 
 Runs when silver has changed, and hourly in any case. Each model takes the builds that its upstream has marked
 and it hasn't (`ops.build_mark`), deletes the event-time buckets that they touched, and writes these anew in

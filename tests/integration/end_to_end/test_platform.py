@@ -53,6 +53,48 @@ def day() -> Day:
 
 
 @exchanges
+COOKBOOK = PROJECT_ROOT / "docs" / "cookbook.md"
+#: Marts that not every exchange can have rows in, and who has.
+OWN = {
+    "kimchi_premium_1m": {"upbit"},
+    "market_summary_5m": set(MARKETS),
+    "price_anomaly_1m": {"upbit"},
+    "volume_anomaly_1h": {"upbit"},
+}
+
+
+def test_every_mart_has_rows_of_every_exchange(up: Platform) -> None:
+    query = "select table_name from information_schema.tables where table_schema = 'gold'"
+    marts = [name for (name,) in up.rows(query)]
+    assert len(marts) >= 25
+    for mart in marts:
+        of_mart = psycopg.sql.SQL("select distinct exchange from {}").format(psycopg.sql.Identifier("gold", mart))
+        assert OWN.get(mart, set(MARKETS)) <= {exchange for (exchange,) in up.rows(of_mart)}, mart
+
+
+def test_our_bars_are_the_exchanges_wherever_we_heard_the_whole_bar(up: Platform, day: Day) -> None:
+    found = up.rows(
+        """select exchange, interval, cause, count(*) from gold.ohlcv_reconciliation
+        where bucket_at >= %s and bucket_at < %s - interval '1 hour' and interval in ('1m', '1h')
+        group by 1, 2, 3""",
+        day.begin,
+        day.end,
+    )
+    assert {row[0] for row in found} == set(MARKETS)
+    assert {row[2] for row in found} <= {"none", "began_within", "before_we_listened"}, found
+    assert sum(row[3] for row in found if row[2] == "none") > 500
+
+
+@pytest.mark.parametrize("number", range(1, 13))
+def test_the_cookbooks_queries_answer(up: Platform, number: int) -> None:
+    """As a reader of gold, as they stand."""
+    pages = COOKBOOK.read_text("utf-8").split(chr(10) + "## ")[1:]
+    assert len(pages) == 12
+    title, _, page = pages[number - 1].partition(chr(10))
+    query = page.split("```sql")[1].split("```")[0]
+    assert up.rows(query, user="tidemark_gold_ro"), title
+
+
 def test_every_trade_sent_is_in_silver_once(up: Platform, day: Day, exchange: str) -> None:
     """Known by its id; Binance's by the number of the aggregate trade, which stands for several."""
     begin_ms, end_ms = (int(at.timestamp() * 1000) for at in (day.begin, day.end))
