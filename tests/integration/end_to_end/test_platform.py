@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from tests.integration.alerts.doubles import FakeSlack
-from tests.integration.end_to_end.conftest import Platform, platform
+from tests.integration.end_to_end.conftest import PROJECT_ROOT, Platform, platform
 from tidemark.exchanges import registry
 from tidemark.jobs import completeness
 from tidemark.lake.store import open_store
@@ -25,6 +25,14 @@ exchanges = pytest.mark.parametrize("exchange", MARKETS)
 LAYERS = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "1d": 1440}
 COLUMNS = ("open", "high", "low", "close", "volume_base", "volume_quote")
 CANDLE = ("open", "high", "low", "close", "volume", "value")
+COOKBOOK = PROJECT_ROOT / "docs" / "cookbook.md"
+#: Marts that not every exchange can have rows in, and who has.
+OWN = {
+    "kimchi_premium_1m": {"upbit"},
+    "market_summary_5m": set(MARKETS),
+    "price_anomaly_1m": {"upbit"},
+    "volume_anomaly_1h": {"upbit"},
+}
 SERVED = (
     "opening_price",
     "high_price",
@@ -50,17 +58,6 @@ def up(state: Path, slack: FakeSlack) -> Iterator[Platform]:
 @pytest.fixture(scope="module")
 def day() -> Day:
     return yesterday(datetime.now(UTC))
-
-
-@exchanges
-COOKBOOK = PROJECT_ROOT / "docs" / "cookbook.md"
-#: Marts that not every exchange can have rows in, and who has.
-OWN = {
-    "kimchi_premium_1m": {"upbit"},
-    "market_summary_5m": set(MARKETS),
-    "price_anomaly_1m": {"upbit"},
-    "volume_anomaly_1h": {"upbit"},
-}
 
 
 def test_every_mart_has_rows_of_every_exchange(up: Platform) -> None:
@@ -95,6 +92,7 @@ def test_the_cookbooks_queries_answer(up: Platform, number: int) -> None:
     assert up.rows(query, user="tidemark_gold_ro"), title
 
 
+@exchanges
 def test_every_trade_sent_is_in_silver_once(up: Platform, day: Day, exchange: str) -> None:
     """Known by its id; Binance's by the number of the aggregate trade, which stands for several."""
     begin_ms, end_ms = (int(at.timestamp() * 1000) for at in (day.begin, day.end))
