@@ -19,7 +19,7 @@ VERSION: Final = 1
 #: Datasets that come over the socket, each with a topic and a raw table.
 STREAM_DATASETS: Final = ("trade", "ticker", "orderbook", "depth", "candle", "system")
 #: Datasets that only REST serves: a raw table, and no topic anyone produces to.
-REST_DATASETS: Final = ("market",)
+REST_DATASETS: Final = ("market", "snapshot")
 DATASETS: Final = STREAM_DATASETS + REST_DATASETS
 
 SCHEMAS: Final = ("raw", "silver", "gold", "ops")

@@ -14,15 +14,15 @@ from airflow.sdk import Asset
 
 from tidemark import settings
 from tidemark.exchanges import registry
-from tidemark.naming import DATASETS, STREAM_DATASETS
+from tidemark.naming import DATASETS, REST_DATASETS, STREAM_DATASETS
 
 #: Every exchange that is carried: each raw DAG has a task for each that has its dataset.
 EXCHANGES: Final = tuple(sorted(settings.load().platform.exchanges))
 
 
 def carriers(dataset: str) -> tuple[str, ...]:
-    """The exchanges that have a dataset; ``market`` is a list that each of them serves."""
-    return tuple(name for name in EXCHANGES if dataset in (*registry.get(name).datasets, "market"))
+    """The exchanges that have a dataset; what only REST serves each of them does."""
+    return tuple(name for name in EXCHANGES if dataset in (*registry.get(name).datasets, *REST_DATASETS))
 
 
 #: Every tag that a DAG may carry: its layer, what it does, where its rows come from, its dataset.
@@ -55,7 +55,7 @@ DBT_POOL: Final = "dbt"
 
 #: What the DAGs hand to each other, for lineage in the UI and for triggers.
 RAW_ASSETS: Final = {d: Asset(f"raw.{d}", uri=f"tidemark://warehouse/raw/{d}", group="raw") for d in DATASETS}
-#: Those that silver is made of: connections (``system``) and changes of books stay in raw, markets come once a day.
+#: Those that wake silver: connections (``system``) and changes of books stay in raw, what REST brings is taken along.
 SILVER_INPUTS: Final = tuple(RAW_ASSETS[d] for d in STREAM_DATASETS if d not in ("system", "depth") and carriers(d))
 LAKE_ASSET: Final = Asset("lake.raw", uri="tidemark://lake/raw", group="lake")
 SILVER_ASSET: Final = Asset("silver", uri="tidemark://warehouse/silver", group="silver")

@@ -144,6 +144,13 @@
             'tick_size': 'decimal',
             'extra': 'json',
         },
+        'snapshot': {
+            'exchange': 'text',
+            'market': 'text',
+            'code': 'text',
+            'event_at': 'timestamp',
+            'document': 'json',
+        },
     } -%}
     {{- return(fields[dataset]) -}}
 {% endmacro %}
@@ -258,6 +265,14 @@
         when market is null then 'missing_market'
         when code is null then 'missing_code'
         when event_at is null then 'missing_event_at'
+    end
+    {%- elif dataset == 'snapshot' -%}
+    case
+        when exchange is null then 'missing_exchange'
+        when market is null then 'missing_market'
+        when code is null then 'missing_code'
+        when event_at is null then 'missing_event_at'
+        when document is null then 'missing_document'
     end
     {%- endif -%}
 {%- endmacro %}

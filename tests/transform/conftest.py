@@ -29,7 +29,7 @@ from tidemark.settings import WarehouseSettings
 from tidemark.warehouse.migrate import migrate
 
 PROJECT = Path(__file__).resolve().parents[2] / "dbt"
-DATASETS = ("market", "trade", "ticker", "orderbook", "candle")
+DATASETS = ("market", "trade", "ticker", "orderbook", "candle", "snapshot")
 SILVER = tuple(f"silver.{name}" for name in (*DATASETS, "duplicate", "superseded", "quarantine"))
 BARS = tuple(f"gold.ohlcv_{width}" for width in ("1m", "5m", "15m", "1h", "4h", "1d"))
 TABLES = (
@@ -38,6 +38,7 @@ TABLES = (
     "gold.kimchi_premium_1m",
     "gold.large_trade",
     "gold.market_correlation_1h",
+    "gold.market_stats_24h",
     "gold.market_summary_5m",
     "gold.moving_average_1d",
     "gold.price_anomaly_1m",

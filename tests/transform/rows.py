@@ -67,6 +67,11 @@ def listing(market: str, event_at: datetime, **more: Any) -> Row:
     return _row("market", row, {"market": market, "source": "rest", **more})
 
 
+def snapshot(market: str, event_at: datetime, document: Row, **more: Any) -> Row:
+    """What an exchange said of one market, as a document."""
+    return _row("snapshot", {"event_at": event_at, "document": document}, {"market": market, "source": "rest", **more})
+
+
 def _row(dataset: str, own: Row, more: Row) -> Row:
     source = more.get("source", "ws")
     market = more.get("market", "BTC-KRW")
@@ -86,6 +91,6 @@ def _row(dataset: str, own: Row, more: Row) -> Row:
         **own,
         **more,
     }
-    if dataset == "market":
+    if dataset in ("market", "snapshot"):
         del row["stream_type"]
     return row

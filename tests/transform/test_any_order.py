@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.transform.conftest import TABLES, VIEWS, Warehouse
-from tests.transform.rows import Row, at, candle, listing, orderbook, ticker, trade
+from tests.transform.rows import Row, at, candle, listing, orderbook, snapshot, ticker, trade
 
 MARKETS = ("BTC-KRW", "ETH-KRW", "XRP-BTC", "USDT-KRW")
 
@@ -47,6 +47,10 @@ def _everything(chance: random.Random) -> list[tuple[str, Row]]:
     for n in range(40):
         minute = at("10:00") + timedelta(minutes=4 * n)
         rows.append(("trade", trade(n, minute, str(90 + n % 3), market="BTC-USDT", exchange="binance", size="3000")))
+    for n in range(12):
+        moment = at("10:00") + timedelta(minutes=5 * n)
+        document = {"trade_price": 100 + n, "opening_price": 99, "acc_trade_price_24h": 1000 * (n + 1)}
+        rows += [("snapshot", snapshot(m, moment, document)) for m in (*MARKETS, "ODD-KRW")]
     rows += [("market", listing(m, at(clock))) for m in MARKETS for clock in ("09:00", "11:00")]
     return rows
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from tests.transform.conftest import BARS, GOLD, Warehouse
-from tests.transform.rows import Row, at, candle, orderbook, trade
+from tests.transform.rows import Row, at, candle, orderbook, snapshot, trade
+
+_MS = int(at("10:00").timestamp() * 1000)
 
 
 def _bars(warehouse: Warehouse, mart: str, columns: str) -> list[tuple[Any, ...]]:
@@ -211,6 +213,38 @@ def test_what_share_of_an_hour_is_complete(warehouse: Warehouse) -> None:
         ("trade", at("11:00"), "red", False, 0.25, 2, 1, [3]),
         ("trade", at("12:00"), "open", False, 0.5, 1, 0, []),
     ]
+
+
+def test_the_last_day_as_exchanges_state_it(warehouse: Warehouse) -> None:
+    """Documents of three shapes, spelled as Upbit, OKX (a swap and a spot market) and Binance spell them."""
+    upbit = {"trade_price": 1.5e8, "opening_price": 1.2e8, "high_price": 1.6e8, "low_price": 1.1e8, "timestamp": _MS}
+    upbit |= {"acc_trade_volume_24h": 2.5, "acc_trade_price_24h": 3.0e8, "acc_trade_volume": 1, "acc_trade_price": 2}
+    okx = {"last": "100", "open24h": "80", "high24h": "120", "low24h": "", "vol24h": "7000", "ts": str(_MS)}
+    binance = {"lastPrice": "100", "openPrice": "80", "volume": "9", "quoteVolume": "800", "closeTime": _MS}
+    documents = [
+        ("BTC-KRW", "upbit", "10:02", upbit),
+        ("BTC-KRW", "upbit", "10:09", {**upbit, "trade_price": 1.8e8}),
+        ("ETH-KRW", "upbit", "10:09", {"acc_trade_price_24h": 1.0e8, "opening_price": "odd"}),
+        ("BTC-USDT", "okx", "10:01", {**okx, "instType": "SWAP", "volCcy24h": "70"}),
+        ("BTC-USDT-SPOT", "okx", "10:01", {**okx, "instType": "SPOT", "volCcy24h": "70"}),
+        ("BTC-USDT", "binance", "10:01", binance),
+    ]
+    rows = [snapshot(market, at(clock), said, exchange=exchange) for market, exchange, clock, said in documents]
+    warehouse.load("snapshot", rows)
+    warehouse.run("snapshot", "market_stats_24h")
+    columns = "exchange, market, last_price::float, prices_since, change::float, volume_base_24h::float"
+    columns += ", volume_quote_24h::float, turnover_24h::float, turnover_rank, turnover_share::float, low_price::float"
+    found = warehouse.rows(f"select {columns} from gold.market_stats_24h order by exchange, market")
+    assert [tuple(row.values()) for row in found] == [
+        ("binance", "BTC-USDT", 100, "24h", 0.25, 9, 800, 800, 1, 1, None),
+        ("okx", "BTC-USDT", 100, "24h", 0.25, 70, None, 7000, 1, pytest.approx(7000 / 7070, abs=1e-6), None),
+        ("okx", "BTC-USDT-SPOT", 100, "24h", 0.25, 7000, 70, 70, 2, pytest.approx(70 / 7070, abs=1e-6), None),
+        ("upbit", "BTC-KRW", 1.8e8, "utc_day", 0.5, 2.5, 3e8, 3e8, 1, 0.75, 1.1e8),
+        ("upbit", "ETH-KRW", None, "utc_day", None, None, 1e8, 1e8, 2, 0.25, None),
+    ]
+    stated = warehouse.rows("select distinct stated_at from silver.snapshot where stated_at is not null")
+    assert stated == [{"stated_at": at("10:00")}]
+    warehouse.check()
 
 
 def test_a_trade_forty_days_late_changes_each_bar_by_exactly_that_trade(warehouse: Warehouse) -> None:

@@ -185,6 +185,9 @@ class Rest(Protocol):
     def tickers(self, codes: Sequence[str]) -> Query:
         """The state of these markets now, as many a page as a request can hold."""
 
+    def snapshots(self, codes: Sequence[str]) -> Query:
+        """All that is said of the state of these markets now, as rows of the dataset ``snapshot``."""
+
     def depth(self, code: str) -> DepthQuery:
         """The book now, as a row of the dataset ``depth`` that its changes build on.
 

@@ -33,7 +33,7 @@ _OWN_START_S = 10.0
 _LIVE_SECONDS = 90.0
 _DAILY_HISTORY = timedelta(days=130)
 _HOURLY_HISTORY = timedelta(days=14)
-FETCHES = tuple(f"raw__{dataset}__fetch" for dataset in ("market", "candle", "trade", "ticker"))
+FETCHES = tuple(f"raw__{dataset}__fetch" for dataset in ("market", "candle", "trade", "ticker", "snapshot"))
 BUILDS = ("silver__build", "gold__build")
 CHECK, REPORT, COMPACT = "ops__completeness__check", "gold__daily_report", "raw__lake__compact"
 REPAIR, REPROCESS = "raw__history__repair", "raw__dead_letter__reprocess"
@@ -156,7 +156,8 @@ def load_history(client: AirflowClient, day: Day, say: Say) -> str:
 
 
 def load_candles(client: AirflowClient, day: Day, say: Say) -> None:
-    """Fetch the exchange's own candles of the day: the witness, and the history of tomorrow."""
+    """Fetch the exchange's own candles of the day, the witness and the history of tomorrow, and a first snapshot."""
+    run_anew(client, ("raw__snapshot__fetch",), say)
     run(client, "raw__candle__fetch", _window(_utc_midnight(day.begin), _utc_midnight(day.end)), say)
 
 

@@ -1,6 +1,6 @@
 """The DAGs that fetch what the streams don't bring, over REST: ``raw__<dataset>__fetch``.
 
-Lives here: the factory, and what each of the four fetches passes on. Doesn't: requests, paging and rate
+Lives here: the factory, and what each of the fetches passes on. Doesn't: requests, paging and rate
 limits (``tidemark.jobs.fetch_*``), the load that follows (``tidemark.jobs.load``).
 """
 
@@ -119,6 +119,14 @@ def _tickers(context: Context, common: Mapping[str, Any]) -> object:
     return run_job(job.run, codes=tuple(context["params"]["codes"]), **common)
 
 
+def _snapshots(context: Context, common: Mapping[str, Any]) -> object:
+    from tidemark.jobs import fetch_snapshots as job
+
+    run = context["dag_run"]
+    due = run.data_interval_end or run.run_after
+    return run_job(job.run, at=due, codes=tuple(context["params"]["codes"]), **common)
+
+
 def _markets(context: Context, common: Mapping[str, Any]) -> object:
     from tidemark.jobs import fetch_markets as job
 
@@ -144,9 +152,16 @@ FETCHES = (
     ),
     Fetch(
         "ticker",
-        "*/10 * * * *",
-        "Fetch the state of every market as a snapshot, every ten minutes.\n",
+        "25 * * * *",
+        "Fetch the state of every market as rows of the ticker, hourly: what a socket that was cut off missed.\n",
         _tickers,
+        {"codes": CODES},
+    ),
+    Fetch(
+        "snapshot",
+        "*/10 * * * *",
+        "Fetch all that each exchange says of each market's state, as documents, every ten minutes.\n",
+        _snapshots,
         {"codes": CODES},
     ),
     Fetch(

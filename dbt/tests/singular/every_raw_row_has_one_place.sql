@@ -2,7 +2,7 @@
 -- raw = silver + duplicate + superseded + quarantine.
 -- Raw counts as far as silver has taken it; rows whose event has no time count in the hour they were received.
 {% set look_back_days = var('test_look_back_days') %}
-{% for dataset in ['market', 'trade', 'ticker', 'orderbook', 'candle'] %}
+{% for dataset in ['market', 'trade', 'ticker', 'orderbook', 'candle', 'snapshot'] %}
 (
     with
 

@@ -16,13 +16,16 @@ from typing import Any, ClassVar, Final
 from tidemark.exchanges import layout, messages
 from tidemark.exchanges.base import NotServedError, Request, Row, Unparsable
 from tidemark.exchanges.binance import fields, frames, symbols
+from tidemark.exchanges.snapshots import SnapshotQuery
 from tidemark.exchanges.values import decimal, shown, unix_time
 
 WEIGHT_A_MINUTE: Final = 2_400
 #: What a request of each group weighs. Bars come 1,000 a page: 1,500 would weigh twice as much.
-WEIGHTS: Final = {"depth": 20, "trades": 20, "candles": 5, "ticker": 1, "market": 1}
+WEIGHTS: Final = {"depth": 20, "trades": 20, "candles": 5, "ticker": 1, "tickers": 40, "market": 1}
 #: From here on the address is asked no faster than once a second and group, whoever used the rest.
 _RESERVE: Final = 400
+#: The heaviest of what is asked page after page; all tickers, once in ten minutes, weigh as much as two of them.
+_HEAVY: Final = 20
 _PAGE: Final = 1_000
 _DEPTH: Final = 1_000
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -160,7 +163,7 @@ class DepthQuery:
 
 @dataclass(frozen=True, slots=True)
 class TickersQuery:
-    """The state of some markets, one a request: all at once weigh as much as forty."""
+    """The state of some markets, one a request; no code: of all at once, which weighs as much as forty."""
 
     code: str
     later: tuple[str, ...] = ()
@@ -169,6 +172,8 @@ class TickersQuery:
     @property
     def request(self) -> Request:
         """The request of this page."""
+        if not self.code:
+            return Request("/fapi/v1/ticker/24hr", (), "tickers")
         return Request("/fapi/v1/ticker/24hr", (("symbol", self.code),), "ticker")
 
     def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
@@ -193,15 +198,16 @@ class Rest:
         "trades": 0.6,
         "candles": 1.0,
         "ticker": 1.0,
+        "tickers": 0.05,
         "market": 0.2,
     }
 
     def remaining(self, headers: Mapping[str, str]) -> int | None:
-        """How many of the heaviest requests this minute's weight still holds, less a reserve for other programs."""
+        """How many heavy requests this minute's weight still holds, less a reserve for other programs."""
         used = next((value for name, value in headers.items() if name.lower() == "x-mbx-used-weight-1m"), "")
         if not used.isdigit():
             return None
-        return max(0, WEIGHT_A_MINUTE - _RESERVE - int(used)) // max(WEIGHTS.values())
+        return max(0, WEIGHT_A_MINUTE - _RESERVE - int(used)) // _HEAVY
 
     def markets(self) -> MarketsQuery:
         """Every listed contract."""
@@ -239,6 +245,16 @@ class Rest:
         if not codes:
             raise ValueError("no market codes to ask tickers for")
         return TickersQuery(codes[0], tuple(codes[1:]))
+
+    def snapshots(self, codes: Sequence[str]) -> SnapshotQuery:
+        """States of these markets as documents, all in one request.
+
+        Raises:
+            ValueError: no codes.
+        """
+        if not codes:
+            raise ValueError("no market codes to ask snapshots for")
+        return SnapshotQuery(symbols.NAME, TickersQuery(""), frozenset(codes), "symbol", _objects, symbols.market)
 
     def depth(self, code: str) -> DepthQuery:
         """The snapshot that changes build on."""
@@ -280,17 +296,21 @@ def _list(body: bytes, kind: type) -> list[Any]:
     return decoded
 
 
-def _rows(
-    body: bytes, read: Callable[[dict[str, Any]], tuple[Row, list[str]]], code: Callable[[dict[str, Any]], object]
-) -> list[Row]:
+def _objects(body: bytes) -> list[dict[str, Any]]:
     decoded = messages.decode(body)
     found = decoded if isinstance(decoded, list) else [decoded]
     if not all(isinstance(one, dict) for one in found):
         raise Unparsable("not_an_object", f"the answer holds something else than objects: {shown(body[:60])}")
     if any("code" in one and "msg" in one for one in found):
         raise Unparsable("exchange_error", f"the answer is an error: {shown(body[:60])}")
+    return found
+
+
+def _rows(
+    body: bytes, read: Callable[[dict[str, Any]], tuple[Row, list[str]]], code: Callable[[dict[str, Any]], object]
+) -> list[Row]:
     rows = []
-    for item, message in enumerate(found):
+    for item, message in enumerate(_objects(body)):
         row, left = read(message)
         frames.place(row, code(message))
         if left:

@@ -22,6 +22,7 @@ from tidemark.exchanges.layout import Layout
 from tidemark.exchanges.okx import rows as events
 from tidemark.exchanges.okx import symbols
 from tidemark.exchanges.okx.symbols import Instrument
+from tidemark.exchanges.snapshots import SnapshotQuery
 from tidemark.exchanges.values import decimal, shown, text
 
 _A_PAGE: Final = 100
@@ -255,6 +256,15 @@ class Rest:
         kinds = dict.fromkeys(_TYPES[symbols.instrument(code).kind] for code in codes)
         return TickersQuery(tuple(kinds), frozenset(codes))
 
+    def snapshots(self, codes: Sequence[str]) -> SnapshotQuery:
+        """States of these instruments as documents, one request for each type among them.
+
+        Raises:
+            ValueError: no codes.
+            Unparsable: ``bad_code``.
+        """
+        return SnapshotQuery(symbols.NAME, self.tickers(codes), frozenset(codes), "instId", _objects, _symbol)
+
     def depth(self, code: str) -> DepthQuery:
         """The book now (see ``DepthQuery`` for what it is good for)."""
         return DepthQuery(symbols.instrument(code))
@@ -300,6 +310,10 @@ def _data(body: bytes) -> list[Any]:
     if not isinstance(answer.get("data"), list):
         raise Unparsable("not_an_object", f"the answer holds no list of data: {shown(body[:60])}")
     return list(answer["data"])
+
+
+def _symbol(code: str) -> str:
+    return symbols.instrument(code).market
 
 
 def _objects(body: bytes) -> list[dict[str, Any]]:

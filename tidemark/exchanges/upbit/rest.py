@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Final, NoReturn
 
 from tidemark.exchanges import layout, messages
 from tidemark.exchanges.base import NotServedError, Request, Row, Unparsable
+from tidemark.exchanges.snapshots import SnapshotQuery
 from tidemark.exchanges.upbit import fields, frames, symbols
 from tidemark.exchanges.values import boolean, shown
 
@@ -242,6 +243,14 @@ class Rest:
             raise ValueError("no market codes to ask tickers for")
         return _tickers(tuple(codes))
 
+    def snapshots(self, codes: Sequence[str]) -> SnapshotQuery:
+        """States of these markets as documents, 100 a request.
+
+        Raises:
+            ValueError: no codes.
+        """
+        return SnapshotQuery(symbols.NAME, self.tickers(codes), frozenset(codes), "market", _objects, symbols.market)
+
 
 def _midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
@@ -268,10 +277,14 @@ def _page(count: int, largest: int) -> int:
 
 
 def _rows(dataset: str, body: bytes, finish: Callable[[Row, dict[str, Any]], None]) -> list[Row]:
+    return [_row(dataset, body, item, message, finish) for item, message in enumerate(_objects(body))]
+
+
+def _objects(body: bytes) -> list[dict[str, Any]]:
     decoded = messages.decode(body)
     if not isinstance(decoded, list) or not all(isinstance(one, dict) for one in decoded):
         raise Unparsable("not_an_object", f"the answer is not a list of objects: {shown(body[:60])}")
-    return [_row(dataset, body, item, message, finish) for item, message in enumerate(decoded)]
+    return decoded
 
 
 def _row(

@@ -1,0 +1,60 @@
+"""Answers kept as documents: the state of each market as an exchange states it, whole, for SQL to take apart.
+
+Lives here: the query that turns an answer into rows of the dataset ``snapshot``, the same for every exchange. Doesn't:
+where to ask and how an answer is laid out (``exchanges/<name>``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, ClassVar
+
+from tidemark.exchanges import messages
+from tidemark.exchanges.base import Query, Request, Row, Unparsable
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotQuery:
+    """The question for tickers, its answer kept as documents of the markets ``codes``; others are left out.
+
+    ``objects`` finds the objects in an answer, ``code_field`` names the field with the market's code, ``market`` makes
+    the canonical symbol of it.
+    """
+
+    exchange: str
+    tickers: Query
+    codes: frozenset[str]
+    code_field: str
+    objects: Callable[[bytes], Sequence[Mapping[str, Any]]]
+    market: Callable[[str], str]
+    dataset: ClassVar[str] = "snapshot"
+
+    @property
+    def request(self) -> Request:
+        """The request of this page."""
+        return self.tickers.request
+
+    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+        """One row a market."""
+        asked = [one for one in self.objects(body) if one.get(self.code_field) in self.codes]
+        return [self._row(str(one[self.code_field]), one, asked_at) for one in asked]
+
+    def following(self, rows: Sequence[Row]) -> SnapshotQuery | None:
+        """The next markets."""
+        later = self.tickers.following(rows)
+        return replace(self, tickers=later) if later else None
+
+    def _row(self, code: str, document: Mapping[str, Any], asked_at: datetime) -> Row:
+        try:
+            market: str | None = self.market(code)
+        except Unparsable:
+            market = None  # silver says so of the row
+        return {
+            "exchange": self.exchange,
+            "market": market,
+            "code": code,
+            "event_at": asked_at,
+            "document": messages.text(dict(document)),
+        }
