@@ -30,6 +30,7 @@ DAG_IDS = frozenset(
         "raw__market__fetch",
         "raw__orderbook__load",
         "raw__system__load",
+        "raw__snapshot__fetch",
         "raw__ticker__fetch",
         "raw__ticker__load",
         "raw__trade__fetch",
