@@ -65,8 +65,8 @@
 {% endmacro %}
 
 
-{#- Quarantines rows, with the raw row as it came. `refused` yields the raw row's key, outcome, natural_key and
-    account_hash. -#}
+{#- Quarantines rows, with the raw row as it came, or as it was known where raw has been dropped. `refused` yields
+    exchange, market, event_at, source, load_id, received_at, the raw row's key, outcome, natural_key and account_hash. -#}
 {% macro quarantine(refused, dataset) %}
     {% set query %}
         insert into {{ source('accounts', 'quarantine') }} (
@@ -74,14 +74,16 @@
             source, load_id, received_at, {{ contract_row_key() | join(', ') }}
         )
         select
-            raw.exchange, '{{ dataset }}', raw.market, raw.event_at,
-            date_trunc('hour', coalesce(raw.event_at, raw.received_at)),
-            refused.outcome, refused.natural_key, refused.account_hash, to_jsonb(raw) - 'load_id',
-            raw.source, raw.load_id, raw.received_at,
-            {% for name in contract_row_key() %}raw.{{ name }}{{ ', ' if not loop.last }}{% endfor %}
+            refused.exchange, '{{ dataset }}', refused.market, refused.event_at,
+            date_trunc('hour', coalesce(refused.event_at, refused.received_at)),
+            refused.outcome, refused.natural_key, refused.account_hash,
+            coalesce(to_jsonb(raw), to_jsonb(refused)) - 'load_id',
+            refused.source, refused.load_id, refused.received_at,
+            {% for name in contract_row_key() %}refused.{{ name }}{{ ', ' if not loop.last }}{% endfor %}
         from ({{ refused }}) as refused
-        inner join {{ source('raw', dataset ~ '_v1') }} as raw on {{ same_row('raw', 'refused') }}
-        where raw.load_id = any(array(select load_id from ({{ refused }}) as refused))
+        left join {{ source('raw', dataset ~ '_v1') }} as raw
+            on {{ same_row('raw', 'refused') }}
+                and raw.load_id = any(array(select load_id from ({{ refused }}) as refused))
     {% endset %}
     {% do run_query(query) %}
 {% endmacro %}

@@ -58,7 +58,9 @@
             when exchange in (select listing.exchange from {{ markets }} as listing)
                 and (exchange, market) not in (select listing.exchange, listing.market from {{ markets }} as listing)
                 then 'unknown_market'
-        end
+        end,
+        {#- What it would have to be told apart from has been dropped. #}
+        case when event_at < {{ floor_of(['silver.' ~ dataset]) }} then 'beyond_retention' end
     )
 {%- endmacro %}
 

@@ -78,9 +78,14 @@
     The stretches of event time that must be made anew: the touched minutes of the builds taken by this transaction,
     floored to the bucket, widened forward by the mart's look-back, neighbours joined. One row a stretch: the columns
     of the scope (see `scope_columns`), from_at (inclusive), to_at (exclusive).
+
+    `rules` are those of the mart's config: bucket, look_back and, where they are not the usual ones, scope (series),
+    inputs (relations whose dropped past can't be read any more: what would have to be made from it is left as it stands,
+    see `record_refusals`), rehydrates (this mart's own name: where its past has been dropped it is made anew by whole
+    days, so that what is rolled up from it finds all of it).
 -#}
-{% macro touched_ranges(consumer, bucket, look_back='0', scope='series') %}
-    {%- set series = scope_columns(scope) -%}
+{% macro touched_ranges(consumer, rules) %}
+    {%- set series = scope_columns(rules.scope or 'series') -%}
     select
         {%- for name in series %}
         {{ name }},
@@ -92,22 +97,73 @@
             {%- for name in series %}
             {{ name }},
             {%- endfor %}
-            unnest(range_agg(tstzrange(
-                bucket_at, bucket_at + interval '{{ bucket }}' + interval '{{ look_back }}'
-            ))) as span
+            unnest(range_agg(reach * {{ kept_since(rules) }})) as span
         from (
-            select distinct
-                {%- for name in series %}
-                touched.{{ name }},
-                {%- endfor %}
-                {{ floor_to(bucket, 'touched.bucket_at') }} as bucket_at
-            from {{ source('ops', 'touched_bucket') }} as touched
-            where touched.build_id in ({{ taken_now(source('ops', 'build_mark'), 'build_id', consumer) }})
-        ) as buckets
+            {{ touched_reaches(consumer, rules, series) }}
+        ) as reaches
         {%- if series %}
         group by {{ series | join(', ') }}
         {%- endif %}
     ) as spans
+{% endmacro %}
+
+
+{#- How far each touched bucket reaches. -#}
+{% macro touched_reaches(consumer, rules, series) %}
+    select distinct
+        {%- for name in series %}
+        touched.{{ name }},
+        {%- endfor %}
+        {%- set bucket_at = floor_to(rules.bucket, 'touched.bucket_at') %}
+        {%- set reach %}tstzrange({{ bucket_at }}, {{ bucket_at }} + interval '{{ rules.bucket }}' + interval '{{ rules.look_back }}'){% endset %}
+        {%- if rules.rehydrates %}
+        {%- set day_at = floor_to('1 day', 'touched.bucket_at') %}
+        case
+            when touched.bucket_at < {{ floor_of([rules.rehydrates]) }} then tstzrange({{ day_at }}, {{ day_at }} + interval '1 day')
+            else {{ reach }}
+        end as reach
+        {%- else %}
+        {{ reach }} as reach
+        {%- endif %}
+    from {{ source('ops', 'touched_bucket') }} as touched
+    where touched.build_id in ({{ taken_now(source('ops', 'build_mark'), 'build_id', consumer) }})
+{% endmacro %}
+
+
+{#- The time since which a mart can be made: all that it reads has been kept since then. -#}
+{% macro kept_since(rules) -%}
+    {%- if rules.inputs -%}
+        tstzrange({{ floor_of(rules.inputs) }} + interval '{{ rules.look_back }}', null)
+    {%- else -%}
+        tstzrange(null, null)
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#- From where on all of some relations is there; null where nothing of them has been dropped. -#}
+{% macro floor_of(relations) -%}
+    (select max(retention.floor_at) from {{ source('ops', 'retention') }} as retention where retention.relation in ('{{ relations | join("', '") }}'))
+{%- endmacro %}
+
+
+{#- Writes down which changes a mart doesn't follow, because what it would be made from has been dropped. -#}
+{% macro record_refusals(target, rules) %}
+    {% set query %}
+        insert into {{ source('ops', 'refusal') }} (consumer, exchange, market, from_at, to_at, reason)
+        select
+            '{{ consumer(target) }}',
+            exchange,
+            market,
+            lower(span),
+            upper(span),
+            '{{ rules.inputs | join(", ") }} is kept since ' || {{ floor_of(rules.inputs) }}
+        from (
+            select exchange, market, unnest(range_agg(reach) - multirange({{ kept_since(rules) }})) as span
+            from ({{ touched_reaches(consumer(target), rules, ['exchange', 'market']) }}) as reaches
+            group by exchange, market
+        ) as spans
+    {% endset %}
+    {% do run_query(query) %}
 {% endmacro %}
 
 

@@ -4,8 +4,8 @@
 
     The builds that an upstream has done with are marked; the stretches of event time that they touched (widened by
     the mart's look-back) are deleted and inserted as the model's SQL computes them.
-    The model's config names, under meta: upstream, bucket, look_back, and where they are not the usual ones the scope
-    (`scope_columns`) and the column that `bucket_at` is called here (`time`).
+    The model's config names, under meta: upstream, the rules of `touched_ranges`, and, where it is not `bucket_at`, the
+    column of its time (`time`).
 -#}
 {% macro apply_replace_window(target, sql, created) %}
     {%- set rules = config.get('meta') -%}
@@ -14,6 +14,9 @@
     {% endif %}
     {% if take_builds(target, rules.upstream) %}
         {% do get_assert_columns_equivalent(sql) %}
+        {% if rules.inputs %}
+            {% do record_refusals(target, rules) %}
+        {% endif %}
         {% call statement('main') %}
             {{ replace_window(target, sql, rules) }}
         {% endcall %}
@@ -27,7 +30,7 @@
 {% macro replace_window(target, sql, rules) %}
     {%- set scope = rules.scope or 'series' -%}
     delete from {{ target }} as old
-    using ({{ touched_ranges(consumer(target), rules.bucket, rules.look_back, scope) }}) as touched
+    using ({{ touched_ranges(consumer(target), rules) }}) as touched
     where old.{{ rules.time or 'bucket_at' }} >= touched.from_at
         and old.{{ rules.time or 'bucket_at' }} < touched.to_at
         {%- for name in scope_columns(scope) %}

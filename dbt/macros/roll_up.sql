@@ -2,11 +2,12 @@
     Bars from shorter bars, for the touched stretches of event time. Exact: open and close are those of the first and
     last bar within, the rest adds up. vwap is made from the sums, not from the vwaps.
 -#}
-{% macro roll_up(bars, consumer, bucket) %}
+{% macro roll_up(bars, consumer, rules) %}
+{%- set bucket = rules.bucket -%}
 with
 
 touched as (
-    {{ touched_ranges(consumer, bucket) }}
+    {{ touched_ranges(consumer, rules) }}
 ),
 
 rolled_up as (

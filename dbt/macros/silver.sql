@@ -115,7 +115,7 @@
 
 {#- Every raw row of some markets that is in silver or was booked as a loser there. -#}
 {% macro rows_of(target, dataset, markets) %}
-    {%- set key = (['load_id', 'exchange', 'market', 'event_at'] + contract_row_key()) | join(', ') -%}
+    {%- set key = (['load_id', 'source', 'received_at', 'exchange', 'market', 'event_at'] + contract_row_key()) | join(', ') -%}
     {%- set listed = [] -%}
     {%- for row in markets.rows -%}
         {%- do listed.append("('" ~ row[0] | replace("'", "''") ~ "', '" ~ row[1] | replace("'", "''") ~ "')") -%}

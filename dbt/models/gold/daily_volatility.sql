@@ -1,9 +1,14 @@
 {#- A day is held against the thirty days before it. -#}
 {%- set look_back = '30 days' -%}
+{%- set rules = {
+    'upstream': ['gold.ohlcv_1d', 'silver.candle'],
+    'bucket': '1 day',
+    'look_back': look_back,
+} -%}
 
 {{
     config(
-        meta = {'upstream': ['gold.ohlcv_1d', 'silver.candle'], 'bucket': '1 day', 'look_back': look_back},
+        meta = rules,
         indexes = bar_indexes(),
     )
 }}
@@ -11,7 +16,7 @@
 with
 
 touched as (
-    {{ touched_ranges('gold.daily_volatility', '1 day', look_back) }}
+    {{ touched_ranges('gold.daily_volatility', rules) }}
 ),
 
 -- Parkinson's estimate: what the range of a day says of its volatility.

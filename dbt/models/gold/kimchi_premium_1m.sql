@@ -1,9 +1,16 @@
 {#- The other exchange's price and the rate may be this old: what a coin costs elsewhere now, not some time ago. -#}
 {%- set look_back = '5 minutes' -%}
+{%- set rules = {
+    'upstream': ['gold.ohlcv_1m'],
+    'bucket': '1 minute',
+    'look_back': look_back,
+    'scope': 'everything',
+    'inputs': ['gold.ohlcv_1m'],
+} -%}
 
 {{
     config(
-        meta = {'upstream': ['gold.ohlcv_1m'], 'bucket': '1 minute', 'look_back': look_back, 'scope': 'everything'},
+        meta = rules,
         indexes = [
             {'columns': ['exchange', 'market', 'counter_exchange', 'bucket_at'], 'unique': true},
             {'columns': ['bucket_at']},
@@ -14,7 +21,7 @@
 with
 
 touched as (
-    {{ touched_ranges('gold.kimchi_premium_1m', '1 minute', look_back, 'everything') }}
+    {{ touched_ranges('gold.kimchi_premium_1m', rules) }}
 ),
 
 -- Every bar that can take part: prices in won, and prices in Tether.

@@ -1,8 +1,15 @@
 {%- set quotes = ['KRW', 'USDT', 'USDC', 'BTC'] -%}
+{%- set rules = {
+    'upstream': ['silver.trade'],
+    'bucket': '1 minute',
+    'look_back': '0',
+    'time': 'event_at',
+    'inputs': ['silver.trade'],
+} -%}
 
 {{
     config(
-        meta = {'upstream': ['silver.trade'], 'bucket': '1 minute', 'look_back': '0', 'time': 'event_at'},
+        meta = rules,
         indexes = [
             {'columns': ['exchange', 'market', 'trade_id'], 'unique': true},
             {'columns': ['exchange', 'market', 'event_at']},
@@ -14,7 +21,7 @@
 with
 
 touched as (
-    {{ touched_ranges('gold.large_trade', '1 minute') }}
+    {{ touched_ranges('gold.large_trade', rules) }}
 ),
 
 thresholds as (

@@ -3,12 +3,17 @@
 {#- The planner takes the CTEs below for a few rows each, and would loop over them: twenty times as long. -#}
 {%- set plan = 'set local enable_nestloop to off' -%}
 {%- set week = "order by bucket_at range between interval '167 hours' preceding and current row" -%}
+{%- set rules = {
+    'upstream': ['gold.ohlcv_1h', 'silver.candle'],
+    'bucket': '1 hour',
+    'look_back': look_back,
+    'scope': 'exchange',
+    'inputs': ['gold.ohlcv_1h'],
+} -%}
 
 {{
     config(
-        meta = {
-            'upstream': ['gold.ohlcv_1h', 'silver.candle'], 'bucket': '1 hour', 'look_back': look_back, 'scope': 'exchange',
-        },
+        meta = rules,
         indexes = [
             {'columns': ['exchange', 'market', 'other_market', 'bucket_at'], 'unique': true},
             {'columns': ['exchange', 'other_market', 'bucket_at']},
@@ -21,7 +26,7 @@
 with
 
 touched as (
-    {{ touched_ranges('gold.market_correlation_1h', '1 hour', look_back, 'exchange') }}
+    {{ touched_ranges('gold.market_correlation_1h', rules) }}
 ),
 
 hours as (

@@ -1,6 +1,14 @@
+{%- set rules = {
+    'upstream': ['silver.snapshot'],
+    'bucket': '10 minutes',
+    'look_back': '0',
+    'scope': 'exchange',
+    'inputs': ['silver.snapshot'],
+} -%}
+
 {{
     config(
-        meta = {'upstream': ['silver.snapshot'], 'bucket': '10 minutes', 'look_back': '0', 'scope': 'exchange'},
+        meta = rules,
         indexes = bar_indexes(),
     )
 }}
@@ -8,7 +16,7 @@
 with
 
 touched as (
-    {{ touched_ranges('gold.market_stats_24h', '10 minutes', '0', 'exchange') }}
+    {{ touched_ranges('gold.market_stats_24h', rules) }}
 ),
 
 latest as (

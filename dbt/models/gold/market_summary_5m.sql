@@ -1,6 +1,13 @@
+{%- set rules = {
+    'upstream': ['gold.ohlcv_5m', 'silver.orderbook'],
+    'bucket': '5 minutes',
+    'look_back': '0',
+    'inputs': ['gold.ohlcv_1m', 'gold.ohlcv_5m', 'silver.orderbook'],
+} -%}
+
 {{
     config(
-        meta = {'upstream': ['gold.ohlcv_5m', 'silver.orderbook'], 'bucket': '5 minutes', 'look_back': '0'},
+        meta = rules,
         indexes = bar_indexes(),
     )
 }}
@@ -8,7 +15,7 @@
 with
 
 touched as (
-    {{ touched_ranges('gold.market_summary_5m', '5 minutes') }}
+    {{ touched_ranges('gold.market_summary_5m', rules) }}
 ),
 
 bars as (

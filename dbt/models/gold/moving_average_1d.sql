@@ -2,10 +2,15 @@
 {%- set look_back = '125 days' -%}
 {%- set widths = [5, 20, 60, 120] -%}
 {%- set crossings = [(5, 20), (20, 60), (60, 120)] -%}
+{%- set rules = {
+    'upstream': ['gold.ohlcv_1d', 'silver.candle'],
+    'bucket': '1 day',
+    'look_back': look_back,
+} -%}
 
 {{
     config(
-        meta = {'upstream': ['gold.ohlcv_1d', 'silver.candle'], 'bucket': '1 day', 'look_back': look_back},
+        meta = rules,
         indexes = bar_indexes(),
     )
 }}
@@ -13,7 +18,7 @@
 with
 
 touched as (
-    {{ touched_ranges('gold.moving_average_1d', '1 day', look_back) }}
+    {{ touched_ranges('gold.moving_average_1d', rules) }}
 ),
 
 -- A day on which nothing traded is left out of a mean; with fewer than nine tenths of its days there is none.

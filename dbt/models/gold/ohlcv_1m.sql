@@ -1,6 +1,14 @@
+{%- set rules = {
+    'upstream': ['silver.trade'],
+    'bucket': '1 minute',
+    'look_back': '0',
+    'inputs': ['silver.trade'],
+    'rehydrates': 'gold.ohlcv_1m',
+} -%}
+
 {{
     config(
-        meta = {'upstream': ['silver.trade'], 'bucket': '1 minute', 'look_back': '0'},
+        meta = rules,
         indexes = bar_indexes(),
     )
 }}
@@ -8,7 +16,7 @@
 with
 
 touched as (
-    {{ touched_ranges('gold.ohlcv_1m', '1 minute') }}
+    {{ touched_ranges('gold.ohlcv_1m', rules) }}
 ),
 
 -- Open and close by (event_at, trade_id), kept as numeric: ids are larger than 2^53, a float would mix them up.

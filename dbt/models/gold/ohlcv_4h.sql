@@ -1,8 +1,15 @@
+{%- set rules = {
+    'upstream': ['gold.ohlcv_1h'],
+    'bucket': '4 hours',
+    'look_back': '0',
+    'inputs': ['silver.trade'],
+} -%}
+
 {{
     config(
-        meta = {'upstream': ['gold.ohlcv_1h'], 'bucket': '4 hours', 'look_back': '0'},
+        meta = rules,
         indexes = bar_indexes(),
     )
 }}
 
-{{ roll_up(ref('ohlcv_1h'), 'gold.ohlcv_4h', '4 hours') }}
+{{ roll_up(ref('ohlcv_1h'), 'gold.ohlcv_4h', rules) }}

@@ -2,10 +2,16 @@
 {%- set look_back = '2 hours' -%}
 {#- Prices that hardly move would make any tick an anomaly: no spread counts as less than two basis points. -#}
 {%- set least_spread = '0.0002' -%}
+{%- set rules = {
+    'upstream': ['gold.ohlcv_1m'],
+    'bucket': '1 minute',
+    'look_back': look_back,
+    'inputs': ['gold.ohlcv_1m'],
+} -%}
 
 {{
     config(
-        meta = {'upstream': ['gold.ohlcv_1m'], 'bucket': '1 minute', 'look_back': look_back},
+        meta = rules,
         indexes = bar_indexes(),
     )
 }}
@@ -13,7 +19,7 @@
 with
 
 touched as (
-    {{ touched_ranges('gold.price_anomaly_1m', '1 minute', look_back) }}
+    {{ touched_ranges('gold.price_anomaly_1m', rules) }}
 ),
 
 -- Scores are statistics, not money: double precision.

@@ -8,10 +8,16 @@
 {%- set fast = 1 - 2 / 13 -%}
 {%- set slow = 1 - 2 / 27 -%}
 {%- set signal = 1 - 2 / 10 -%}
+{%- set rules = {
+    'upstream': ['gold.ohlcv_1h', 'silver.candle'],
+    'bucket': '1 hour',
+    'look_back': look_back,
+    'inputs': ['gold.ohlcv_1h'],
+} -%}
 
 {{
     config(
-        meta = {'upstream': ['gold.ohlcv_1h', 'silver.candle'], 'bucket': '1 hour', 'look_back': look_back},
+        meta = rules,
         indexes = bar_indexes(),
     )
 }}
@@ -19,7 +25,7 @@
 with
 
 touched as (
-    {{ touched_ranges('gold.technical_indicator_1h', '1 hour', look_back) }}
+    {{ touched_ranges('gold.technical_indicator_1h', rules) }}
 ),
 
 -- The weights of a mean grow with the number of the bar: in sixty days none leaves what a float can hold.

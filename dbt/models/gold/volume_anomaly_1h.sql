@@ -2,10 +2,16 @@
 {%- set look_back = '14 days' -%}
 {#- No spread of the logarithm counts as less than this: in a market of even volume every hour would stand out. -#}
 {%- set least_spread = '0.1' -%}
+{%- set rules = {
+    'upstream': ['gold.ohlcv_1h', 'silver.candle'],
+    'bucket': '1 hour',
+    'look_back': look_back,
+    'inputs': ['gold.ohlcv_1h'],
+} -%}
 
 {{
     config(
-        meta = {'upstream': ['gold.ohlcv_1h', 'silver.candle'], 'bucket': '1 hour', 'look_back': look_back},
+        meta = rules,
         indexes = bar_indexes(),
     )
 }}
@@ -13,7 +19,7 @@
 with
 
 touched as (
-    {{ touched_ranges('gold.volume_anomaly_1h', '1 hour', look_back) }}
+    {{ touched_ranges('gold.volume_anomaly_1h', rules) }}
 ),
 
 -- Where there is no bar of ours (the time before we listened) the exchange's own hour stands in as history.
