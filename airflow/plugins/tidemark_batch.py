@@ -41,6 +41,7 @@ FUTILE: Final = frozenset(
         "tidemark.transport.BannedError",  # each further request makes the ban longer
         "tidemark.transport.RefusedError",
         "tidemark.warehouse.migrate.MigrationError",
+        "tidemark.warehouse.retention.PolicyError",
     }
 )
 #: How PostgreSQL says, through a driver's error, that it is there and won't let us in.

@@ -41,6 +41,7 @@ TAGS: Final = frozenset(
         "repair",
         "backfill",
         "reprocess",
+        "retention",
         "stream",
         "rest",
         "dbt",
