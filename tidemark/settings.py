@@ -211,6 +211,13 @@ class ReportSettings(Role):
     page_dir: str = ""
 
 
+class QualitySettings(Role):
+    """The gate between raw and silver."""
+
+    #: Folder for the pages of the latest check; empty: none are written.
+    pages_dir: str = ""
+
+
 class LocalSettings(Role):
     """The platform on one machine (``make up``)."""
 
@@ -269,6 +276,7 @@ class Settings(BaseSettings):
     slack: SlackSettings = SlackSettings()
     llm: LlmSettings = LlmSettings()
     report: ReportSettings = ReportSettings()
+    quality: QualitySettings = QualitySettings()
     local: LocalSettings = LocalSettings()
 
     @classmethod

@@ -45,6 +45,11 @@
             select build.build_id, '{{ consumer(relation) }}'
             from {{ source('ops', 'build') }} as build
             where ({{ is_done_upstream(upstream) }})
+                -- Changes of an exchange whose rows look wrong wait, and are taken once its gate is open again.
+                and not exists (
+                    select from {{ source('ops', 'gate') }} as gate
+                    where gate.exchange = build.exchange and gate.status = 'red'
+                )
                 and not exists (
                     select from {{ source('ops', 'build_mark') }} as mark
                     where mark.build_id = build.build_id and mark.consumer = '{{ consumer(relation) }}'
@@ -184,7 +189,7 @@
 {%- endmacro %}
 
 
-{#- Tells gold which minutes of event time a change of silver touched; `rows` yields exchange, market, event_at. -#}
+{#- Tells gold, exchange by exchange, which minutes of event time a change of silver touched; `rows` yields exchange, market, event_at. -#}
 {% macro record_build(dataset, rows) %}
     {% set query %}
         with changed as (
@@ -193,14 +198,14 @@
         ),
 
         build as (
-            insert into {{ source('ops', 'build') }} (dataset)
-            select '{{ dataset }}' where exists (select from changed)
-            returning build_id
+            insert into {{ source('ops', 'build') }} (dataset, exchange)
+            select distinct '{{ dataset }}', exchange from changed
+            returning build_id, exchange
         )
 
         insert into {{ source('ops', 'touched_bucket') }} (build_id, exchange, market, bucket_at)
         select build.build_id, changed.exchange, changed.market, changed.bucket_at
-        from build cross join changed
+        from build inner join changed on build.exchange = changed.exchange
     {% endset %}
     {% do run_query(query) %}
 {% endmacro %}

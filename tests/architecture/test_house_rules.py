@@ -27,7 +27,9 @@ LAYERS: dict[str, set[str]] = {
     "tidemark.lake": {"tidemark.contracts", "tidemark.naming", "tidemark.settings"},
     "tidemark.warehouse": {"tidemark.contracts", "tidemark.naming", "tidemark.settings", "tidemark.lake"},
     "tidemark.completeness": {"tidemark.contracts", "tidemark.naming", "tidemark.lake", "tidemark.warehouse"},
+    "tidemark.quality": {"tidemark.contracts", "tidemark.naming", "tidemark.warehouse"},
     "tidemark.jobs": {
+        "tidemark.quality",
         "tidemark.contracts",
         "tidemark.naming",
         "tidemark.settings",

@@ -167,3 +167,22 @@ def test_volume_is_held_against_the_exchanges_hours_where_ours_are_missing(wareh
     found = warehouse.rows("select bucket_at, ratio_to_median::int, history_hours from gold.volume_anomaly_1h")
     assert found == [{"bucket_at": at("00:00"), "ratio_to_median": pytest.approx(9, abs=2), "history_hours": 99}]
     warehouse.check()
+
+
+def test_changes_of_an_exchange_whose_gate_is_closed_wait(warehouse: Warehouse) -> None:
+    """Gold follows the others, and takes what waited as soon as the gate is open again: nothing is lost."""
+    warehouse.connection.execute("insert into ops.gate (exchange, status, reason) values ('okx', 'red', 'odd')")
+    warehouse.load("trade", [trade(1, at("10:00")), trade(2, at("10:00"), exchange="okx", market="BTC-USDT")])
+    warehouse.run("trade+")
+    assert warehouse.count("silver.trade") == 2
+    for mart in BARS:
+        assert warehouse.rows(f"select exchange from {mart}") == [{"exchange": "upbit"}], mart
+    warehouse.load("trade", [trade(3, at("10:01"), exchange="okx", market="BTC-USDT")])
+    warehouse.run("trade+")
+    warehouse.connection.execute("update ops.gate set status = 'green'")
+    warehouse.run("trade+")
+    assert warehouse.rows("select exchange, trade_count from gold.ohlcv_1h order by 1") == [
+        {"exchange": "okx", "trade_count": 2},
+        {"exchange": "upbit", "trade_count": 1},
+    ]
+    warehouse.check()

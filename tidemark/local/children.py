@@ -45,6 +45,7 @@ def local_settings(layout: Layout, memory: bool) -> Settings:
         "warehouse": settings.warehouse.model_copy(update=warehouse),
         "valkey": settings.valkey.model_copy(update={"url": layout.valkey.url}),
         "report": settings.report.model_copy(update={"page_dir": str(layout.pages_root / "digest")}),
+        "quality": settings.quality.model_copy(update={"pages_dir": str(layout.pages_root / "quality")}),
         **_streaming(settings, memory),
     }
     if settings.local.source == "simulator":

@@ -42,6 +42,7 @@ class Front:
             "Airflow": f"{self.airflow.url}   user {USER}, password {self.airflow.password}",
             "Daily report": f"{pages}/digest/",
             "dbt docs": f"{pages}/dbt/",
+            "Data quality": f"{pages}/quality/",
             "All pages": f"{pages}/",
             "PostgreSQL": self.psql,
         }
@@ -64,6 +65,13 @@ class Front:
                 "dbt 문서",
                 "Every model and column, with its lineage",
                 "모든 모델과 컬럼, 그리고 계보",
+            ),
+            Link(
+                "quality/",
+                "Data quality",
+                "데이터 품질",
+                "What the latest check expected of new rows, and what it found",
+                "새로 들어온 행에 대한 최근 점검 결과",
             ),
             Link(
                 self.airflow.url,

@@ -48,7 +48,7 @@ class Layout:
 
     @property
     def pages_root(self) -> Path:
-        """What the pages server shows: ``index.html``, ``dbt/``, ``digest/``."""
+        """What the pages server shows: ``index.html``, ``dbt/``, ``digest/``, ``quality/``."""
         return self.state / "pages"
 
     @cached_property

@@ -6,10 +6,11 @@ Lives here: wiring. Doesn't: the models (``dbt/models/silver``), how dbt is run 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, get_current_context, task
-from airflow.sdk.exceptions import AirflowSkipException
-from tidemark_batch import dag_arguments, dry_run_param, every
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from tidemark_batch import dag_arguments, dry_run_param, every, run_job
 from tidemark_registry import SILVER_ASSET, SILVER_INPUTS
 from tidemark_transform import build, newest_build
 
@@ -20,6 +21,11 @@ Runs when every stream's load has finished, and each half hour in any case. Each
 marked in `ops.load_mark` yet, and marks them in the transaction that writes their rows: there is no window to choose,
 the order of loads doesn't matter, and a second run finds nothing to do. One dbt command builds and tests all models in
 dbt's own order; `announce` then wakes `gold__build`, and is skipped when nothing has changed.
+
+First `check_new_rows` holds the new rows against their contracts in bulk (schema, nulls, ranges, freshness, how
+many). Where more than one in a hundred breaks its contract the gate of that exchange closes (`ops.gate`):
+`gates_are_open` fails, silver is built, and gold takes nothing of that exchange until a later check is green. The
+results are in `ops.quality` and on the page *Data quality*.
 
 **By hand:** *Dry run* compiles the models against the warehouse and runs none. **When it fails:** nothing of the failed
 model is kept, and the next run takes the same loads again. A failed *test* means rows that should not be there: look at
@@ -47,4 +53,25 @@ with DAG(
                 raise AirflowSkipException(f"silver is as it was (build {newest})")
         context["outlet_events"][SILVER_ASSET].extra = {"build_id": newest}
 
-    build("silver__build", "path:models/silver") >> announce()
+    @task
+    def check_new_rows() -> Any:
+        """Hold what was loaded since the last run against what its contract promises, in bulk."""
+        from tidemark.jobs import quality as job
+
+        context = get_current_context()
+        try:
+            return run_job(job.run, dry_run=context["params"]["dry_run"])
+        except AirflowSkipException:  # a dry run goes on to compile
+            return None
+
+    @task
+    def gates_are_open(checked: Any) -> None:
+        """Fail where the gate of an exchange is closed, so that it shows here and in Slack; silver is built anyway."""
+        closed = (checked or {}).get("closed") or {}
+        if closed:
+            named = "\n".join(f"{name}: {why}" for name, why in closed.items())
+            raise AirflowFailException(f"gold waits for {len(closed)} of the exchanges:\n{named}")
+
+    checked = check_new_rows()
+    checked >> build("silver__build", "path:models/silver") >> announce()
+    gates_are_open(checked)
