@@ -197,6 +197,25 @@ def backfill(
         print(job.run(settings, name, dataset, *window, code, widths, dry_run=dry_run, progress=_progress))
 
 
+@app.command()
+def validate(
+    symbol: Annotated[str, typer.Option(help="Market, such as BTC-KRW, or the exchange's own code.")],
+    start: Annotated[datetime, typer.Option("--from", formats=_TIMES, help="From here, UTC,")],
+    end: Annotated[datetime, typer.Option("--to", formats=_TIMES, help="until here, not included.")],
+    exchange: _Exchange = None,
+) -> None:
+    """Say whether a market's data of a window is whole and sound; ends with 1 where it isn't proven."""
+    from tidemark.jobs import validate as job
+
+    settings = _settings()
+    with _refused():
+        found = job.run(settings, symbol, start.replace(tzinfo=UTC), end.replace(tzinfo=UTC), exchange)
+    for one in found:
+        print(one)
+    if not all(one.proven for one in found):
+        raise typer.Exit(1)
+
+
 @app.command(context_settings=_PASS_ON)
 def report(context: typer.Context) -> None:
     """Write and deliver the daily report of one KST date."""
