@@ -49,10 +49,25 @@ WHERE dataset = 'trade' AND exchange = %(exchange)s AND market = %(market)s
     AND event_at >= %(start)s AND event_at < %(end)s
 ORDER BY 1
 """
+#: Identities 0 to 2 of the hours in which the window's trades were received, 3 to 5 of its own hours.
 _VERDICTS: Final = """
-SELECT identity, status, count(*) AS hours, min(hour_at) AS first FROM ops.completeness
-WHERE exchange = %(exchange)s AND hour_at >= date_trunc('hour', %(start)s) AND hour_at < %(end)s
-    AND (dataset = 'trade' OR (dataset = 'system' AND identity = 0)) GROUP BY 1, 2 ORDER BY 1, 2
+WITH received AS (
+    SELECT DISTINCT ledger.hour_at FROM ops.load_hour AS bridge JOIN ops.load_ledger AS ledger USING (load_id)
+    WHERE ledger.exchange = %(exchange)s AND ledger.dataset = 'trade'
+        AND bridge.hour_at >= date_trunc('hour', %(start)s) AND bridge.hour_at < %(end)s
+), hours AS (
+    SELECT hour_at, identity FROM received CROSS JOIN generate_series(0, 2) AS identity
+    UNION ALL
+    SELECT hour_at, identity
+    FROM generate_series(date_trunc('hour', %(start)s), %(end)s - interval '1 us', interval '1 hour') AS hour_at
+    CROSS JOIN generate_series(3, 5) AS identity
+)
+SELECT hours.identity, coalesce(verdict.status, 'never checked') AS status, count(*) AS hours,
+    min(hours.hour_at) AS first
+FROM hours LEFT JOIN ops.completeness AS verdict
+    ON verdict.exchange = %(exchange)s AND verdict.hour_at = hours.hour_at AND verdict.identity = hours.identity
+        AND verdict.dataset = CASE hours.identity WHEN 0 THEN 'system' ELSE 'trade' END
+GROUP BY 1, 2 ORDER BY 1, 2
 """
 _QUALITY: Final = """
 SELECT quality.expectation, quality.about, quality.severity, count(*) AS checks, min(run.checked_at) AS first
@@ -150,13 +165,12 @@ def _validate(connection: Connection, exchange: str, market: str, start: datetim
         with connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(query.encode(), where).fetchall()
 
-    hours = -((start - end) // timedelta(hours=1))
     lines = [
         *_trades(ask(_TRADES)[0]),
         *(_bar(row) for row in ask(_BARS)),
         *(_gap(row) for row in ask(_GAPS)),
         *(Line(row["account"] == "duplicates" or None, f"{row['rows']:,} {row['account']}") for row in ask(_ACCOUNTS)),
-        *_verdicts(ask(_VERDICTS), hours),
+        *_verdicts(ask(_VERDICTS)),
         *(_broken(row) for row in ask(_QUALITY)),
     ]
     return Validation(exchange, market, start, end, tuple(lines))
@@ -176,7 +190,8 @@ def _bar(row: dict[str, Any]) -> Line:
     if row["finding"] == "equal":
         return Line(True, f"{row['bars']:,} bars equal the exchange's own")
     what = f"{row['bars']:,} bars differ from the exchange's own ({row['finding']}, {row['cause']})"
-    return Line(False, f"{what.replace('_', ' ')}, first {_at(row['first'])}")
+    settled = None if row["cause"] == "their_bar_is_older" else False
+    return Line(settled, f"{what.replace('_', ' ')}, first {_at(row['first'])}")
 
 
 def _gap(row: dict[str, Any]) -> Line:
@@ -185,19 +200,13 @@ def _gap(row: dict[str, Any]) -> Line:
     return Line(settled, f"{words}, first {_at(row['first'])}")
 
 
-def _verdicts(rows: list[dict[str, Any]], hours: int) -> list[Line]:
+def _verdicts(rows: list[dict[str, Any]]) -> list[Line]:
     told = []
     for identity, words in _IDENTITIES.items():
         mine = {row["status"]: row for row in rows if row["identity"] == identity}
-        green = mine["green"]["hours"] if "green" in mine else 0
-        other = [
-            f"{row['hours']} {status} from {_at(row['first'])}" for status, row in mine.items() if status != "green"
-        ]
-        unchecked = hours - sum(row["hours"] for row in mine.values())
-        if identity < 3 and not other:  # by the hour of receipt: what came late stands elsewhere
-            unchecked = 0 if mine else unchecked
-        other += [f"{unchecked} never checked"] if unchecked > 0 else []
-        told.append(Line(not other, f"identity {identity}, {words}: {', '.join([f'{green} hours green', *other])}"))
+        green = mine.pop("green", {"hours": 0})["hours"]
+        other = [f"{row['hours']} {status}, first {_at(row['first'])}" for status, row in mine.items()]
+        told.append(Line(not other, f"identity {identity}, {words}: {'; '.join([f'{green} hours green', *other])}"))
     return told
 
 

@@ -111,6 +111,11 @@ class Verdict:
         """``red`` where a critical expectation is broken."""
         return "red" if any(f.severity == "critical" and not f.success for f in self.findings) else "green"
 
+    def line(self) -> tuple[str, str, str, int, str]:
+        """For the index of pages: name, exchange, dataset, rows, what is broken."""
+        broken = "; ".join(f"{f.severity}: {f}" for f in self.findings if not f.success)
+        return self.batch.name, self.batch.exchange, self.batch.dataset, self.batch.rows, broken
+
 
 def new_batches(connection: Connection, exchange: str, datasets: Sequence[str]) -> list[Batch]:
     """What was loaded of an exchange and not checked yet; nothing for a dataset of which nothing was."""
@@ -150,10 +155,12 @@ def check(
         Checkpoint(name="gate", validation_definitions=definitions, actions=actions, result_format="BASIC")
     )
     outcome = checkpoint.run()
+    results = {one.suite_name: one for one in outcome.run_results.values()}
+    verdicts = [Verdict(b, tuple(_finding(r) for r in results[b.name].results)) for b in batches]
     if pages_dir:
         pages.without_network(pages_dir)
-    results = {one.suite_name: one for one in outcome.run_results.values()}
-    return [Verdict(b, tuple(_finding(r) for r in results[b.name].results)) for b in batches]
+        pages.write_index(pages_dir, [v.line() for v in verdicts], now)
+    return verdicts
 
 
 def record(connection: Connection, verdicts: Sequence[Verdict]) -> None:

@@ -105,6 +105,7 @@ select
             )
             then 'gap'
         when volume_base_difference > 0 then 'their_bar_is_older'
+        when bucket_at + width > latest_at + interval '1 minute' then 'not_loaded_yet'
         else 'unexplained'
     end as cause
 from compared
@@ -117,13 +118,23 @@ cross join
                 {%- endfor %}
             end as width
     ) as span
+cross join
+    lateral (
+        -- By the bars of four hours, which are kept for ever.
+        select coalesce((
+            select first_bar.bucket_at
+            from {{ ref('ohlcv_4h') }} as first_bar
+            where first_bar.exchange = compared.exchange and first_bar.market = compared.market
+            order by first_bar.bucket_at
+            limit 1
+        ), 'infinity') as first_at
+    ) as known
 cross join lateral (
-    -- By the bars of four hours, which are kept for ever.
     select coalesce((
-        select first_bar.bucket_at
-        from {{ ref('ohlcv_4h') }} as first_bar
-        where first_bar.exchange = compared.exchange and first_bar.market = compared.market
-        order by first_bar.bucket_at
+        select last_bar.bucket_at
+        from {{ ref('ohlcv_1m') }} as last_bar
+        where last_bar.exchange = compared.exchange and last_bar.market = compared.market
+        order by last_bar.bucket_at desc
         limit 1
-    ), 'infinity') as first_at
-) as known
+    ), '-infinity') as latest_at
+) as newest
