@@ -103,6 +103,8 @@ class WarehouseSettings(Role):
     #: Given to the read-only role by ``tidemark migrate``; empty: it keeps what it has.
     gold_reader_password: SecretStr = SecretStr("")
     dbt_threads: int = Field(default=2, ge=1, le=4)
+    #: How many landing objects one load copies at once, each over a connection of its own.
+    load_connections: int = Field(default=2, ge=1, le=16)
 
 
 class ValkeySettings(Role):

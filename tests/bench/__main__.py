@@ -41,7 +41,15 @@ def main() -> int:
 
 def _stages(only: str) -> Iterator[ModuleType]:
     for module in pkgutil.iter_modules(tests.bench.__path__):
-        if module.name in ("__main__", "our_sink", "quix_sink", "read_json") or only not in ("", module.name):
+        if module.name in (
+            "__main__",
+            "our_load",
+            "our_sink",
+            "pandas_to_sql",
+            "psql_copy",
+            "quix_sink",
+            "read_json",
+        ) or only not in ("", module.name):
             continue
         stage = importlib.import_module(f"tests.bench.{module.name}")
         if hasattr(stage, "rows"):

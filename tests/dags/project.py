@@ -20,6 +20,7 @@ DAG_IDS = frozenset(
         "gold__build",
         "gold__daily_report",
         "ops__completeness__check",
+        "ops__platform__health",
         "ops__retention__apply",
         "raw__candle__fetch",
         "raw__candle__load",

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.dags import page
 from tests.dags.project import DAG_IDS, DAGS, PLUGINS, parse
+from tidemark.jobs import health
 
 dag_ids = pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
 
@@ -203,6 +205,15 @@ def test_dags_follow_what_the_exchanges_have(monkeypatch: pytest.MonkeyPatch) ->
             fetched = {t["task_id"] for t in tasks(found["dags"][f"raw__{dataset}__fetch"])}
             assert {f"fetch__{name}" for name in have} <= fetched
     assert len(tasks(found["dags"]["raw__market__fetch"])) == 2 * len(names)
+
+
+def test_the_page_about_the_dags_is_of_these_dags() -> None:
+    assert page.PAGE.read_text("utf-8") == page.page(), "write it again: python -m tests.dags.page"
+
+
+def test_health_asks_every_question(parsed: dict[str, Any]) -> None:
+    asked = [t["task_id"] for t in tasks(parsed["dags"]["ops__platform__health"])]
+    assert sorted(asked) == sorted(health.QUESTIONS)
 
 
 def test_silver_and_gold_are_one_dbt_build_each(parsed: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ itself (``warehouse.load``).
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 
 from tidemark.lake.store import open_store
 from tidemark.settings import Settings
@@ -39,8 +40,12 @@ def run(
         StoreUnavailableError, WarehouseError: lake or warehouse don't answer.
     """
     store = open_store(settings.lake)
-    with connect(settings.warehouse.url, f"load {exchange} {dataset}") as connection:
-        summary = warehouse.load(connection, store, dataset, exchange, dry_run=dry_run, limit=limit)
+    with ExitStack() as opened:
+        connections = [
+            opened.enter_context(connect(settings.warehouse.url, f"load {exchange} {dataset}"))
+            for _ in range(settings.warehouse.load_connections)
+        ]
+        summary = warehouse.load(connections, store, dataset, exchange, dry_run=dry_run, limit=limit)
     log.info("%s", summary)
     if summary.failures:
         raise LoadError(summary)

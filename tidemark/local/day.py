@@ -36,8 +36,9 @@ _HOURLY_HISTORY = timedelta(days=14)
 FETCHES = tuple(f"raw__{dataset}__fetch" for dataset in ("market", "candle", "trade", "ticker", "snapshot"))
 BUILDS = ("silver__build", "gold__build")
 CHECK, REPORT, COMPACT = "ops__completeness__check", "gold__daily_report", "raw__lake__compact"
-REPAIR, REPROCESS, RETAIN = "raw__history__repair", "raw__dead_letter__reprocess", "ops__retention__apply"
-OTHERS = (*FETCHES, *BUILDS, CHECK, REPORT, COMPACT, REPAIR, REPROCESS, RETAIN)
+REPAIR, REPROCESS = "raw__history__repair", "raw__dead_letter__reprocess"
+RETAIN, HEALTH = "ops__retention__apply", "ops__platform__health"
+OTHERS = (*FETCHES, *BUILDS, CHECK, REPORT, COMPACT, REPAIR, REPROCESS, RETAIN, HEALTH)
 
 
 def loads(settings: Settings) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ against its footer, copying it, and its entries in the books. Doesn't: the encod
 from the books (``completeness``), what dbt takes (its marks).
 
 Two loads at once share the work: each object belongs to whoever gets its advisory lock, and the ledger's unique path
-is the last word. Memory holds one object as it lies in the lake (the sink cuts them at 64 MiB) and a batch of rows.
+is the last word. One load takes as many objects at once as it has connections; for each, memory holds the object as it
+lies in the lake (the sink cuts them at 64 MiB) and two batches of rows.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ import io
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, Final
 
 import psycopg
@@ -123,7 +127,7 @@ class _Object:
 
 
 def load(
-    connection: Connection,
+    connections: Sequence[Connection],
     store: ObjectStore,
     dataset: str,
     exchange: str,
@@ -133,6 +137,7 @@ def load(
 ) -> LoadSummary:
     """Load every landing object of one dataset that the ledger doesn't hold, at most ``limit`` of them.
 
+    As many objects are loaded at once as there are ``connections``, each in a transaction of its own.
     An object that can't be loaded is named in the summary and leaves nothing behind; the others are loaded.
 
     Raises:
@@ -141,12 +146,12 @@ def load(
     """
     topic = naming.raw_topic(exchange, dataset)
     listed = list(store.list(naming.landing_prefix(topic)))
-    new = _new(connection, topic, listed)
+    new = _new(connections[0], topic, listed)
     taken = new if limit is None else new[:limit]
     left = len(new) - len(taken)
     loads: list[int] = []
     failures: list[Failure] = []
-    for outcome in _look_at_each(store, taken) if dry_run else _load_each(connection, store, taken):
+    for outcome in _look_at_each(store, taken) if dry_run else _load_each(connections, store, taken):
         if isinstance(outcome, Failure):
             log.error("%s can't be loaded: %s", outcome.path, outcome.problem)
             failures.append(outcome)
@@ -223,18 +228,31 @@ def _look_at_each(store: ObjectStore, objects: Sequence[Listed]) -> Iterator[int
             yield Failure(listed.path, str(error))
 
 
-def _load_each(connection: Connection, store: ObjectStore, objects: Sequence[Listed]) -> Iterator[int | Failure]:
+def _load_each(
+    connections: Sequence[Connection], store: ObjectStore, objects: Sequence[Listed]
+) -> Iterator[int | Failure]:
     """Rows of each object loaded here, or why it can't be. What others are at is waited for at the end."""
+    free: SimpleQueue[Connection] = SimpleQueue()
+    for connection in connections:
+        free.put(connection)
+
+    def attempt(listed: Listed) -> int | Failure | None:
+        connection = free.get()
+        try:
+            return _attempt(connection, store, listed, wait=False)
+        finally:
+            free.put(connection)
+
     busy = []
-    for listed in objects:
-        outcome = _attempt(connection, store, listed, wait=False)
-        if outcome is None:
-            busy.append(listed)
-        else:
-            yield outcome
+    with ThreadPoolExecutor(len(connections), "load") as threads:
+        for listed, outcome in zip(objects, threads.map(attempt, objects), strict=True):
+            if outcome is None:
+                busy.append(listed)
+            else:
+                yield outcome
     for listed in busy:
         # Their holder may have failed: only the ledger says that an object is in.
-        outcome = _attempt(connection, store, listed, wait=True)
+        outcome = _attempt(connections[0], store, listed, wait=True)
         if outcome is not None:
             yield outcome
 
@@ -419,9 +437,21 @@ def _copy(connection: Connection, found: _Object, load_id: int) -> int:
     have = set(pq.read_schema(io.BytesIO(found.data)).names)
     columns = [field.name for field in fields if field.name in have]
     with connection.cursor() as cursor:
-        with cursor.copy(statement) as copy:
+        with cursor.copy(statement) as copy, ThreadPoolExecutor(1, "encode") as ahead:
             copy.write(copy_binary.HEADER)
-            for batch in pq.ParquetFile(io.BytesIO(found.data)).iter_batches(_BATCH_ROWS, columns=columns):
-                copy.write(copy_binary.encode(batch, fields, load_id))
+            batches = pq.ParquetFile(io.BytesIO(found.data)).iter_batches(_BATCH_ROWS, columns=columns)
+            for encoded in _one_ahead(ahead, (partial(copy_binary.encode, b, fields, load_id) for b in batches)):
+                copy.write(encoded)
             copy.write(copy_binary.TRAILER)
         return cursor.rowcount
+
+
+def _one_ahead(thread: ThreadPoolExecutor, tasks: Iterator[Callable[[], bytes]]) -> Iterator[bytes]:
+    """The outcome of each task in order; while one is used the next is made in ``thread``."""
+    following = None
+    for task in tasks:
+        made, following = following, thread.submit(task)
+        if made is not None:
+            yield made.result()
+    if following is not None:
+        yield following.result()

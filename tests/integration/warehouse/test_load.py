@@ -252,7 +252,7 @@ class _Forgetful(LocalStore):
 
 def test_an_object_that_vanished_is_named_and_the_rest_loads(place: Place) -> None:
     land(place.store, chain(), trades(chain(), 0, 5))
-    summary = warehouse.load(place.loader(), _Forgetful(place.store.root), "trade", "upbit")
+    summary = warehouse.load([place.loader()], _Forgetful(place.store.root), "trade", "upbit")
     assert (summary.rows, [f.path for f in summary.failures]) == (5, [chain().path(777)])
 
 
