@@ -39,7 +39,7 @@ _LEAST_HOURS: Final = 3
 _NEW: Final = """
 SELECT load_id, rows, received_min, received_max FROM ops.load_ledger AS ledger
 WHERE exchange = %s AND dataset = %s AND rows > 0 AND retired_at IS NULL AND NOT EXISTS (
-    SELECT FROM ops.load_mark AS mark WHERE mark.load_id = ledger.load_id AND mark.consumer = %s
+    SELECT FROM ops.quality_load AS checked WHERE checked.load_id = ledger.load_id
 ) ORDER BY load_id
 """
 _USUAL: Final = """
@@ -49,7 +49,7 @@ SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY rows) FROM (
 ) AS hours
 """
 _MARK: Final = """
-INSERT INTO ops.load_mark (load_id, consumer) SELECT unnest(%s::bigint[]), %s ON CONFLICT DO NOTHING
+INSERT INTO ops.quality_load (load_id, run_id) SELECT unnest(%s::bigint[]), %s ON CONFLICT DO NOTHING
 """
 _SET_GATE: Final = """
 INSERT INTO ops.gate (exchange, status, reason) VALUES (%(exchange)s, %(status)s, %(reason)s)
@@ -121,7 +121,7 @@ def new_batches(connection: Connection, exchange: str, datasets: Sequence[str]) 
     """What was loaded of an exchange and not checked yet; nothing for a dataset of which nothing was."""
     found = []
     for dataset in datasets:
-        rows = connection.execute(_NEW, [exchange, dataset, _consumer(dataset)]).fetchall()
+        rows = connection.execute(_NEW, [exchange, dataset]).fetchall()
         if rows:
             starts, ends = ([r[n] for r in rows if r[n]] for n in (2, 3))
             loads, count = tuple(r[0] for r in rows), sum(r[1] for r in rows)
@@ -195,11 +195,7 @@ def _record(connection: Connection, verdict: Verdict) -> None:
                 for place, f in enumerate(verdict.findings, 1)
             ],
         )
-    connection.execute(_MARK, [list(batch.loads), _consumer(batch.dataset)])
-
-
-def _consumer(dataset: str) -> str:
-    return f"gate.{dataset}"
+    connection.execute(_MARK, [list(batch.loads), run_id])
 
 
 def _usual(connection: Connection, batch: Batch, now: datetime) -> Usual:

@@ -27,7 +27,7 @@ def test_a_recorded_session_reaches_silver_with_its_books(chain: Callable[..., C
     session.load_until(67, "candle")
     session.load_until(len(CODES), "orderbook")
     session.load("system")
-    session.build()
+    session.build("path:models/silver")
 
     kinds = session.rows("select kind, count(*), count(frame_no) from raw.depth_v1 group by 1 order by 1")
     assert kinds == [("snapshot", 4, 0), ("update", 764, 764)]
@@ -59,7 +59,7 @@ def test_frames_lost_on_the_way_are_named_and_every_book_is_the_markets(chain: C
     seen = live.one("select count(*) from raw.orderbook_v1")
     live.load_until(seen + 6, "orderbook")
     live.load("depth", "system")
-    live.build()
+    live.build("path:models/silver")
 
     ((code, first, last),) = live.rows("""
         select extra->>'code', (extra->>'first_missing')::bigint, (extra->>'last_missing')::bigint

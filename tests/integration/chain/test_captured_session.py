@@ -49,7 +49,7 @@ def test_a_recorded_session_of_many_kinds_of_instruments_reaches_silver_in_coins
     session.start("streaming.producer")
     session.load_until(19 + 19, "trade", "ticker")
     session.load("system")
-    session.build()
+    session.build("path:models/silver")
 
     raw = session.rows("select sum(parsed), sum(dead) from ops.load_ledger where dataset in ('trade', 'ticker')")
     assert raw == [(38, 0)]

@@ -28,6 +28,12 @@ CREATE TABLE ops.quality (
 );
 COMMENT ON TABLE ops.quality IS 'What a check expected and what it found, an expectation a row.';
 
+CREATE TABLE ops.quality_load (
+    load_id bigint PRIMARY KEY REFERENCES ops.load_ledger (load_id),
+    run_id  bigint NOT NULL REFERENCES ops.quality_run (run_id)
+);
+COMMENT ON TABLE ops.quality_load IS 'Which check looked at a load.';
+
 CREATE TABLE ops.gate (
     exchange   text PRIMARY KEY,
     status     text NOT NULL CHECK (status IN ('green', 'red')),
@@ -40,6 +46,6 @@ COMMENT ON TABLE ops.gate IS 'Exchanges whose changes gold may follow. While one
 ALTER TABLE ops.build ADD COLUMN exchange text;
 COMMENT ON COLUMN ops.build.exchange IS 'Null: of several exchanges, before they were told apart.';
 
-GRANT SELECT ON ops.quality_run, ops.quality, ops.gate TO tidemark_loader, tidemark_dbt;
-GRANT INSERT ON ops.quality_run, ops.quality, ops.load_mark TO tidemark_loader;
+GRANT SELECT ON ops.quality_run, ops.quality, ops.quality_load, ops.gate TO tidemark_loader, tidemark_dbt;
+GRANT INSERT ON ops.quality_run, ops.quality, ops.quality_load TO tidemark_loader;
 GRANT INSERT, UPDATE ON ops.gate TO tidemark_loader;

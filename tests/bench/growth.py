@@ -1,0 +1,125 @@
+"""``python -m tests.bench.growth --trades 1000000 5000000``: what one more hour costs as history grows.
+
+Lives here: a warehouse with so many trades, one full build of silver and gold over them, then one hour after the other
+as a new load each, built and timed. Doesn't: other stages (``make bench``): these runs take minutes and gigabytes.
+
+An hour is 180,000 trades of 200 markets: all of Upbit, live. dbt runs in this process, parsed once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psycopg
+from dbt.cli.main import dbtRunner
+
+from tests.bench.harness import PROJECT_ROOT
+from tidemark.local import process
+from tidemark.local.postgres import PostgresServer
+from tidemark.settings import WarehouseSettings
+from tidemark.warehouse.connection import dbt_environment
+from tidemark.warehouse.migrate import migrate
+
+_HOUR = 180_000
+_START = "2026-09-01 00:00:00+00"
+_LOAD = """
+insert into ops.load_ledger (path, kind, exchange, dataset, topic, cluster, epoch, partition, start_offset, end_offset,
+    rows, parsed, dead, ignored, hour_at, byte_size, checksum, version)
+values (%(path)s, 'data', 'upbit', 'trade', 't', 'bench', 0, 0, %(first)s, %(last)s, %(rows)s, %(rows)s, 0, 0,
+    %(start)s, 1, '', '') returning load_id
+"""
+_ROWS = """
+insert into raw.trade_v1 (load_id, exchange, market, code, trade_id, event_at, price, size, side, source, received_at,
+    connection_id, frame_no, kafka_cluster, kafka_epoch, kafka_topic, kafka_partition, kafka_offset, item)
+select %(load_id)s, 'upbit', 'C' || n %% 200 || '-KRW', 'KRW-C' || n %% 200, 17000000000000000 + n, at,
+    1000 * (1 + n %% 200) + (n * 7919) %% 97, 0.0001 * (1 + (n * 31) %% 1000),
+    case when n %% 3 = 0 then 'buy' else 'sell' end, 'ws', at, 'c1', n, 'bench', 0, 't', 0, n, 0
+from (
+    select n, %(start)s::timestamptz + n * interval '20 milliseconds' as at
+    from generate_series(%(first)s::bigint, %(last)s::bigint) as n
+) as numbers
+"""
+
+
+class Build:
+    """dbt over one warehouse."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        os.environ.update(dbt_environment(WarehouseSettings(url=url, dbt_user="tidemark_dbt")))
+        os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "false"
+        project = str(PROJECT_ROOT / "dbt")
+        self._place = ["--project-dir", project, "--profiles-dir", project, "--target-path", str(folder)]
+        self._place += ["--log-path", str(folder), "--no-write-json", "--quiet"]
+        self._runner = dbtRunner(manifest=dbtRunner().invoke(["parse", *self._place]).result)
+
+    def __call__(self) -> tuple[float, dict[str, float]]:
+        """Seconds of one build of silver's trades and all that is made of them, and of each model."""
+        began = time.perf_counter()
+        result = self._runner.invoke(["run", "--select", "market", "trade+", *self._place])
+        if not result.success:
+            bad = [f"{r.node.name}: {r.message}" for r in result.result.results if r.status == "error"]
+            raise SystemExit("\n".join(bad) or str(result.exception))
+        models = {r.node.name: r.execution_time for r in result.result.results}
+        return time.perf_counter() - began, models
+
+
+def add(connection: psycopg.Connection[tuple[object, ...]], first: int, count: int) -> None:
+    """One load of ``count`` trades, one each 20 ms."""
+    values = {"path": f"p{first}", "first": first, "last": first + count - 1, "rows": count, "start": _START}
+    row = connection.execute(_LOAD, values).fetchone()
+    assert row is not None
+    connection.execute(_ROWS, {**values, "load_id": row[0]})
+
+
+def measure(trades: int, hours: int, folder: Path) -> tuple[float, list[float], dict[str, float]]:
+    """Seconds of the full build, of each hour after it, and of each model in the last of them."""
+    server = PostgresServer(folder / "postgres", process.free_port(), folder / "postgres.log")
+    server.start()
+    try:
+        migrate(WarehouseSettings(url=server.url(), admin_url=server.url()))
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            connection.execute("create table raw.trade_v1_any partition of raw.trade_v1 default")
+            connection.execute("grant select on raw.trade_v1_any to tidemark_dbt")
+            build = Build(server.url(user="tidemark_dbt"), folder)
+            for first in range(0, trades, 1_000_000):
+                add(connection, first, min(1_000_000, trades - first))
+            connection.execute("vacuum analyze raw.trade_v1")
+            full, _ = build()
+            print(f"  {trades:,} trades: full build {full:.1f} s", file=sys.stderr)
+            each, models = [], {}
+            for hour in range(hours):
+                add(connection, trades + hour * _HOUR, _HOUR)
+                seconds, models = build()
+                each.append(seconds)
+                print(f"  {trades:,} trades and one more hour: {seconds:.1f} s", file=sys.stderr)
+    finally:
+        server.stop()
+    return full, each, models
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="tests.bench.growth", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--trades", type=int, nargs="+", default=[1_000_000, 5_000_000])
+    parser.add_argument("--hours", type=int, default=5, help="how many hours are added, one by one")
+    options = parser.parse_args(arguments)
+    lines = ["| trades | full build | one more hour (median) | share | slowest models of it |", "|---|---|---|---|---|"]
+    for trades in options.trades:
+        with tempfile.TemporaryDirectory(prefix="growth-") as folder:
+            full, each, models = measure(trades, options.hours, Path(folder))
+        hour = statistics.median(each)
+        slowest = sorted(models, key=lambda name: -models[name])[:4]
+        told = ", ".join(f"{name} {models[name]:.1f} s" for name in slowest)
+        lines.append(f"| {trades:,} | {full:.1f} s | {hour:.1f} s | {hour / full:.1%} | {told} |")
+    print("\n".join(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
