@@ -19,7 +19,7 @@ def rows(place: Place) -> Iterator[Row]:
         ours = Candidate("loader", ["-m", "tests.bench.our_load", made.url, str(made.lake)])
         run(ours)
         prepared = place.folder / "trades.copy"
-        copy = f"\\copy raw.trade_v1 to '{prepared}' (format binary)"
+        copy = f"\\copy (select * from raw.trade_v1) to '{prepared}' (format binary)"
         subprocess.run([binary("psql"), "-q", made.url, "-c", copy], check=True)
         yield Row(
             "landing objects → PostgreSQL raw (28 columns, logged, partitioned, with ledger)",
