@@ -1,7 +1,7 @@
 """``python -m tests.bench.anomalies --seeds 101 102 103``: how well gold finds what the simulator planted.
 
-Lives here: days of unseen seeds through the real transforms, and what was found of what was planted, by amplitude.
-Doesn't: the marts (``dbt``), the plan of a day (``tidemark.local.simulator.market.plan``). It takes minutes a seed, so it
+Lives here: days of unseen seeds through the real transforms, and what was found of what was planted, by amplitude. Not
+here: the marts (``dbt``), the plan of a day (``tidemark.local.simulator.market.plan``). It takes minutes a seed, so it
 is no stage of ``make bench``.
 
 Each seed is played twice: with the amplitudes that the simulator always plants, and with low ones, most of them below

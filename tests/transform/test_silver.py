@@ -251,3 +251,22 @@ def test_a_closed_bar_is_the_bar_whatever_was_said_later(warehouse: Warehouse) -
     warehouse.run("candle")
     assert warehouse.rows("select volume_base::text as v from silver.candle") == [{"v": "3"}]
     warehouse.check()
+
+
+def test_a_market_has_a_history_of_its_states(warehouse: Warehouse) -> None:
+    """A warning that comes and goes is three rows; lists that say the same are none."""
+    for clock, warning in (("09:00", False), ("10:00", False), ("11:00", True), ("12:00", False), ("13:00", False)):
+        warehouse.load("market", [listing("BTC-KRW", at(clock), warning=warning), listing("ETH-KRW", at(clock))])
+        result = warehouse.dbt(
+            "build", "--select", "market", "market_history", "--exclude-resource-type", "test", "unit_test"
+        )
+        assert result.success, result.result
+    rows = warehouse.rows(
+        "select warning, valid_from, valid_to from silver.market_history where market = 'BTC-KRW' order by valid_from"
+    )
+    assert [tuple(row.values()) for row in rows] == [
+        (False, at("09:00"), at("11:00")),
+        (True, at("11:00"), at("12:00")),
+        (False, at("12:00"), None),
+    ]
+    assert warehouse.count("silver.market_history", "market = 'ETH-KRW'") == 1

@@ -171,6 +171,8 @@ class AirflowServer:
             "AIRFLOW__API__SECRET_KEY": str(self._secrets["secret_key"]),
             "AIRFLOW__API_AUTH__JWT_SECRET": str(self._secrets["jwt_secret"]),
             "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+            # A DAG that differs from parse to parse would be a new version each time: it isn't loaded.
+            "AIRFLOW__DAG_PROCESSOR__DAG_VERSION_INFLATION_CHECK_LEVEL": "error",
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
             "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "120",
             "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "90",

@@ -73,5 +73,5 @@ with DAG(
             raise AirflowFailException(f"gold waits for {len(closed)} of the exchanges:\n{named}")
 
     checked = check_new_rows()
-    checked >> build("silver__build", "path:models/silver") >> announce()
+    checked >> build("silver__build", "path:models/silver path:snapshots") >> announce()
     gates_are_open(checked)
