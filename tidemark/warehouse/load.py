@@ -164,7 +164,8 @@ def load_object(connection: Connection, store: ObjectStore, listed: Listed, *, w
     """Load one object: its rows, its ledger row and its other entries in one transaction.
 
     Returns:
-        How many rows it brought; None when it is loaded already or (``wait=False``) somebody else is at it.
+        How many rows it brought; None when it is loaded already or (``wait=False``) has to wait: somebody else is at
+        it, or it tells no hour of its own and follows the others.
 
     Raises:
         StoreError: it vanished, or is not what its name and its footer say.
@@ -172,6 +173,8 @@ def load_object(connection: Connection, store: ObjectStore, listed: Listed, *, w
         psycopg.Error: the warehouse refused it.
     """
     found = _open(store, listed)
+    if not wait and found.received is None and not found.footer.frames:
+        return None  # its hour is that of the object before it, which must be loaded first
     for day in _days(found.received):
         ensure_partition(connection, found.contract.dataset, day)
     with connection.transaction():
@@ -231,7 +234,7 @@ def _look_at_each(store: ObjectStore, objects: Sequence[Listed]) -> Iterator[int
 def _load_each(
     connections: Sequence[Connection], store: ObjectStore, objects: Sequence[Listed]
 ) -> Iterator[int | Failure]:
-    """Rows of each object loaded here, or why it can't be. What others are at is waited for at the end."""
+    """Rows of each object loaded here, or why it can't be. What has to wait is loaded at the end, in order."""
     free: SimpleQueue[Connection] = SimpleQueue()
     for connection in connections:
         free.put(connection)

@@ -26,8 +26,10 @@ def frame(place: Place, start: datetime = T0, hours: int = 1, now: datetime = NO
 
 
 def load(place: Place, *datasets: str) -> None:
+    """One object after the other, so that a test can name a load by its number."""
+    own = place.settings.warehouse.model_copy(update={"load_connections": 1})
     for dataset in datasets or ("trade",):
-        job.run(place.settings, dataset, "upbit")
+        job.run(place.settings.model_copy(update={"warehouse": own}), dataset, "upbit")
 
 
 def run(place: Place, query: str, *values: Any) -> None:

@@ -369,3 +369,20 @@ def test_a_day_that_many_loaders_need_at_once_is_made_once(place: Place) -> None
         thread.join(60)
     assert problems == []
     assert sum(made) == rounds
+
+
+def test_objects_without_an_hour_of_their_own_take_that_of_the_one_before(place: Place) -> None:
+    """However many are loaded at once: offsets that the log dropped belong to the hour in which they were lost."""
+    for number in range(12):
+        start, received = number * 100, T0 + number * timedelta(hours=1)
+        land(place.store, chain(), trades(chain(), start, 10, received))
+        land(place.store, chain(), [], start=start + 10, end=start + 99, parsed=0, kind="gap", frames=())
+    own = place.settings.warehouse.model_copy(update={"load_connections": 4})
+    summary = job.run(place.settings.model_copy(update={"warehouse": own}), "trade", "upbit")
+    assert (summary.objects, summary.rows, summary.failures) == (24, 120, ())
+    rows = place.opened[0].execute(
+        "select kind, start_offset / 100, hour_at from ops.load_ledger order by start_offset"
+    )
+    assert rows.fetchall() == [
+        (kind, number, T0 + number * timedelta(hours=1)) for number in range(12) for kind in ("data", "gap")
+    ]
