@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from tidemark.quality import books
 from tidemark.settings import Settings
 from tidemark.warehouse.connection import connect
 
@@ -47,24 +48,24 @@ def run(
     Raises:
         WarehouseError: the warehouse doesn't answer.
     """
-    from tidemark.quality import gate  # takes seconds to import
-
     moment = now or datetime.now(UTC)
     names = [exchange] if exchange else list(settings.exchanges)
     url = settings.warehouse.url.get_secret_value()
     with connect(settings.warehouse.url, "quality gate") as connection:
-        batches = [b for name in names for b in gate.new_batches(connection, name, datasets or gate.DATASETS)]
+        batches = [b for name in names for b in books.new_batches(connection, name, datasets or books.DATASETS)]
         rows = sum(batch.rows for batch in batches)
-        if dry_run:
-            return QualitySummary(len(batches), rows, (), gate.closed(connection), dry_run=True)
+        if dry_run or not batches:
+            return QualitySummary(len(batches), rows, (), books.closed(connection), dry_run=dry_run)
+        from tidemark.quality import gate  # takes seconds to import
+
         verdicts = gate.check(connection, url, batches, moment, settings.quality.pages_dir)
-        gate.record(connection, verdicts)
+        books.record(connection, verdicts)
         broken = [
             f"{v.batch.exchange} {v.batch.dataset}, {f.severity}: {f}"
             for v in verdicts
             for f in v.findings
             if not f.success
         ]
-        summary = QualitySummary(len(batches), rows, tuple(broken), gate.closed(connection))
+        summary = QualitySummary(len(batches), rows, tuple(broken), books.closed(connection))
     log.info("%s", summary)
     return summary

@@ -108,7 +108,8 @@ def test_silver_and_gold_again_change_nothing_and_silver_wakes_gold(platform: Pl
     again = client.trigger(SILVER)
     client.trigger(GOLD)
     platform.settle(SILVER, GOLD)
-    assert states(platform, SILVER, again) == {"build": "success", "announce": "skipped"}
+    gate = {"check_new_rows": "success", "gates_are_open": "success"}
+    assert states(platform, SILVER, again) == {**gate, "build": "success", "announce": "skipped"}
     assert platform.contents(*built) == built
 
     platform.land_trades(70, 30)
@@ -116,7 +117,7 @@ def test_silver_and_gold_again_change_nothing_and_silver_wakes_gold(platform: Pl
     due = scheduled(platform, SILVER)
     dry = client.trigger(SILVER, {"dry_run": True})
     client.wait(SILVER, dry, 120)
-    assert states(platform, SILVER, dry) == {"build": "skipped", "announce": "skipped"}
+    assert states(platform, SILVER, dry) == {**gate, "build": "skipped", "announce": "skipped"}
     assert platform.contents(*built) == built or scheduled(platform, SILVER) > due
 
     client.wait(SILVER, client.trigger(SILVER), 120)
