@@ -64,6 +64,7 @@ class Process:
         return await asyncio.to_thread(self.popen.wait, timeout_s)
 
 
+@pytest.mark.fault
 def test_a_broker_that_is_down_fills_no_memory_and_loses_nothing(
     fresh_kafka: Callable[[], KafkaServer], tmp_path: Path
 ) -> None:

@@ -107,6 +107,7 @@ def _send_everywhere(plant: Plant, topic: str, first: int, count: int) -> int:
     return first + count
 
 
+@pytest.mark.fault
 def test_a_zombie_that_wakes_up_writes_nothing_twice(plant: Plant) -> None:
     topic = plant.make_topic()
     plant.send(topic, trades(0, 30))
