@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.transform.conftest import BARS, GOLD, Warehouse
+from tests.transform.conftest import BARS, BARS_OF_TRADES, GOLD, Warehouse
 from tests.transform.rows import at, candle, trade
 
 WIDTHS = dict(zip(BARS, (1, 5, 15, 60, 240, 1440), strict=True))
@@ -30,7 +30,7 @@ def test_bars_are_the_trades_to_the_last_digit(warehouse: Warehouse) -> None:
     """Against bars computed here, in Decimal, from the rows that were sent."""
     trades = _day_of_trades()
     warehouse.load("trade", trades)
-    warehouse.run("trade+")
+    warehouse.run(*BARS_OF_TRADES)
     for mart, minutes in WIDTHS.items():
         expected = _bars(trades, minutes)
         found = {(r.pop("market"), r.pop("bucket_at")): r for r in warehouse.rows(f"select * from {mart}")}
@@ -80,10 +80,10 @@ def _bar(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def test_a_late_trade_changes_exactly_its_bars(warehouse: Warehouse) -> None:
     warehouse.load("trade", _day_of_trades())
-    warehouse.run("trade+")
+    warehouse.run(*BARS_OF_TRADES)
     before = warehouse.contents(GOLD)
     warehouse.load("trade", [trade(99_999, at("13:07:03"), "5000", size="2")])
-    warehouse.run("trade+")
+    warehouse.run(*BARS_OF_TRADES)
     after = warehouse.contents(GOLD)
     for mart in BARS:
         assert len(set(before[mart]) ^ set(after[mart])) == 2, mart
@@ -97,9 +97,9 @@ def test_a_late_trade_changes_exactly_its_bars(warehouse: Warehouse) -> None:
 def test_a_bar_whose_trades_are_gone_goes_too(warehouse: Warehouse) -> None:
     """REST said 14:40, the socket says 09:10 of the same id: the bars of 14:40 vanish from every layer."""
     warehouse.load("trade", [trade(1, at("14:40"), source="rest")])
-    warehouse.run("trade+")
+    warehouse.run(*BARS_OF_TRADES)
     warehouse.load("trade", [trade(1, at("09:10"))])
-    warehouse.run("trade+")
+    warehouse.run(*BARS_OF_TRADES)
     starts = ["09:10", "09:10", "09:00", "09:00", "08:00", "00:00"]
     for mart, start in zip(BARS, starts, strict=True):
         assert [r["bucket_at"] for r in warehouse.rows(f"select bucket_at from {mart}")] == [at(start)], mart
@@ -113,7 +113,7 @@ def test_a_build_between_two_models_is_not_lost(warehouse: Warehouse) -> None:
     warehouse.load("trade", [trade(2, at("14:41"))])
     warehouse.run("trade", "ohlcv_5m")
     assert [r["trade_count"] for r in warehouse.rows("select trade_count from gold.ohlcv_5m")] == [1]
-    warehouse.run("trade+")
+    warehouse.run(*BARS_OF_TRADES)
     assert [r["trade_count"] for r in warehouse.rows("select trade_count from gold.ohlcv_5m")] == [2]
     warehouse.check()
 
@@ -125,7 +125,7 @@ def test_a_failing_layer_waits_and_catches_up(warehouse: Warehouse) -> None:
     assert [warehouse.count(mart) for mart in BARS] == [1, 1, 0, 0, 0, 0]
     assert warehouse.count("ops.build_mark", "consumer = 'gold.ohlcv_15m'") == 0
     warehouse.connection.execute("alter table gold.ohlcv_15m drop constraint broken")
-    warehouse.run("trade+")
+    warehouse.run(*BARS_OF_TRADES)
     assert [warehouse.count(mart) for mart in BARS] == [1] * 6
     warehouse.check()
 
@@ -134,7 +134,7 @@ def test_open_and_close_are_exact_where_floats_would_mix_ids_up(warehouse: Wareh
     big = 2**53
     prices = {big + 4: "12", big + 3: "13", big + 1: "10", big: "11"}  # float(big + 1) is big, float(big + 3) big + 4
     warehouse.load("trade", [trade(trade_id, at("14:40"), price) for trade_id, price in prices.items()])
-    warehouse.run("trade+")
+    warehouse.run(*BARS_OF_TRADES)
     for mart in BARS:
         assert warehouse.rows(f"select open::int, close::int from {mart}") == [{"open": 11, "close": 12}], mart
 
@@ -143,7 +143,7 @@ def test_jumps_are_found_and_quiet_minutes_are_not(warehouse: Warehouse) -> None
     trades = [trade(n, at("10:00") + timedelta(minutes=n), "1000" if n % 2 else "1001") for n in range(90)]
     jump = [trade(1000 + n, at("11:30") + timedelta(minutes=n), "1050") for n in range(5)]
     warehouse.load("trade", trades + jump)
-    warehouse.run("trade+")
+    warehouse.run(*BARS_OF_TRADES)
     found = warehouse.rows("select bucket_at, direction, severity, detected_by from gold.price_anomaly_1m order by 1")
     assert found[0] == {
         "bucket_at": at("11:30"), "direction": "up", "severity": "critical", "detected_by": "both",
@@ -151,7 +151,7 @@ def test_jumps_are_found_and_quiet_minutes_are_not(warehouse: Warehouse) -> None
     assert {row["bucket_at"] for row in found} <= {at("11:30") + timedelta(minutes=n) for n in range(3)}
     # The trade before the jump turns out to have been a step towards it: the scores after it are made anew.
     warehouse.load("trade", [trade(2000, at("11:29:59"), "1050")])
-    warehouse.run("trade+")
+    warehouse.run(*BARS_OF_TRADES)
     assert warehouse.rows("select min(bucket_at) as first from gold.price_anomaly_1m") == [{"first": at("11:29")}]
     warehouse.check()
 
@@ -173,14 +173,14 @@ def test_changes_of_an_exchange_whose_gate_is_closed_wait(warehouse: Warehouse) 
     """Gold follows the others, and takes what waited as soon as the gate is open again: nothing is lost."""
     warehouse.connection.execute("insert into ops.gate (exchange, status, reason) values ('okx', 'red', 'odd')")
     warehouse.load("trade", [trade(1, at("10:00")), trade(2, at("10:00"), exchange="okx", market="BTC-USDT")])
-    warehouse.run("trade+")
+    warehouse.run(*BARS_OF_TRADES)
     assert warehouse.count("silver.trade") == 2
     for mart in BARS:
         assert warehouse.rows(f"select exchange from {mart}") == [{"exchange": "upbit"}], mart
     warehouse.load("trade", [trade(3, at("10:01"), exchange="okx", market="BTC-USDT")])
-    warehouse.run("trade+")
+    warehouse.run(*BARS_OF_TRADES)
     warehouse.connection.execute("update ops.gate set status = 'green'")
-    warehouse.run("trade+")
+    warehouse.run(*BARS_OF_TRADES)
     assert warehouse.rows("select exchange, trade_count from gold.ohlcv_1h order by 1") == [
         {"exchange": "okx", "trade_count": 2},
         {"exchange": "upbit", "trade_count": 1},

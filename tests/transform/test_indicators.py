@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tests.transform import reference
-from tests.transform.conftest import Warehouse
+from tests.transform.conftest import BARS_OF_TRADES, Warehouse
 from tests.transform.rows import DAY, Row, at, candle, trade
 
 
@@ -166,7 +166,7 @@ def test_history_is_the_fuller_of_two_bars(warehouse: Warehouse) -> None:
     ]
     warehouse.load("candle", theirs)
     warehouse.load("trade", [trade(1, at("09:30"), size="3"), trade(2, at("10:30"), size="2"), trade(3, at("11:30"))])
-    warehouse.run("candle", "trade+")
+    warehouse.run("candle", *BARS_OF_TRADES)
     rows = warehouse.rows("select bucket_at, close::int, volume_base::int as volume, is_ours from gold.history_1h")
     told = {row["bucket_at"]: (row["close"], row["volume"], row["is_ours"]) for row in rows}
     assert told == {

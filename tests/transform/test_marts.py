@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.transform.conftest import BARS, GOLD, Warehouse
+from tests.transform.conftest import BARS, BARS_OF_TRADES, GOLD, Warehouse
 from tests.transform.rows import Row, at, candle, orderbook, snapshot, trade
 
 _MS = int(at("10:00").timestamp() * 1000)
@@ -24,7 +24,7 @@ def test_filled_bars_carry_the_close_over_what_did_not_trade(warehouse: Warehous
     warehouse.load(
         "trade", [trade(1, at("10:00:10"), "100"), trade(2, at("10:00:50"), "101"), trade(3, at("10:04"), "99")]
     )
-    warehouse.run("trade+")
+    warehouse.run(*BARS_OF_TRADES)
     columns = "open::int, high::int, low::int, close::int, volume_base::int, trade_count, is_filled"
     still = (101, 101, 101, 101, 0, 0, True)
     assert _bars(warehouse, "gold.ohlcv_1m_filled", columns) == [
@@ -48,7 +48,7 @@ def test_five_minutes_in_one_row(warehouse: Warehouse) -> None:
     books = [orderbook(at(clock), "105", bid) for clock, bid in (("10:00", "103"), ("10:04", "101"), ("10:05", "90"))]
     warehouse.load("trade", trades)
     warehouse.load("orderbook", books)
-    warehouse.run("trade+", "orderbook+")
+    warehouse.run(*BARS_OF_TRADES, "orderbook", "market_summary_5m")
     (row,) = warehouse.rows("select * from gold.market_summary_5m where bucket_at = %s", at("10:00"))
     told = {
         name: row[name] for name in ("return", "range", "buy_share", "book_count", "last_mid_price", "mean_imbalance")
@@ -63,7 +63,7 @@ def test_five_minutes_in_one_row(warehouse: Warehouse) -> None:
     assert row["realized_volatility"] == pytest.approx(math.sqrt(sum(r * r for r in returns)), rel=1e-9)
     # A book that comes late changes its five minutes.
     warehouse.load("orderbook", [orderbook(at("10:03"), "105", "99")])
-    warehouse.run("orderbook+")
+    warehouse.run("orderbook", "market_summary_5m")
     assert warehouse.rows("select book_count from gold.market_summary_5m order by bucket_at") == [
         {"book_count": 3}, {"book_count": 1},
     ]  # fmt: skip
@@ -103,7 +103,7 @@ def test_the_hour_of_the_korean_day(warehouse: Warehouse) -> None:
             for n, (clock, size) in enumerate((("14:59", "3"), ("15:00", "1"), ("16:10", "1")))
         ],
     )
-    warehouse.run("trade+")
+    warehouse.run(*BARS_OF_TRADES)
     columns = "kst_date::text as day, kst_hour, kst_weekday, day_share::text as share"
     rows = warehouse.rows(f"select {columns} from gold.trade_hourly order by bucket_at")
     assert rows == [
@@ -130,7 +130,7 @@ def test_the_premium_of_a_coin_in_won(warehouse: Warehouse) -> None:
         trade(8, at("10:01"), "1", market="USDT-USDC", exchange="binance"),
     ]
     warehouse.load("trade", trades)
-    warehouse.run("trade+")
+    warehouse.run("trade", "ohlcv_1m", "kimchi_premium_1m")
     columns = "bucket_at, counter_exchange, premium::float as premium, counter_age_minutes, rate_age_minutes"
     query = f"select {columns} from gold.kimchi_premium_1m order by 1, 2"
     assert [tuple(row.values()) for row in warehouse.rows(query)] == [
@@ -139,7 +139,7 @@ def test_the_premium_of_a_coin_in_won(warehouse: Warehouse) -> None:
         (at("10:05"), "okx", pytest.approx(156 / 153 - 1, abs=1e-8), 1, 5),
     ]
     warehouse.load("trade", [trade(9, at("10:04"), "1600", market="USDT-KRW")])
-    warehouse.run("trade+")
+    warehouse.run("trade", "ohlcv_1m", "kimchi_premium_1m")
     assert [tuple(row.values())[:3] for row in warehouse.rows(query)] == [
         (at("10:01"), "binance", pytest.approx(0.02)),
         (at("10:05"), "binance", pytest.approx(156 / 160 - 1)),
@@ -168,7 +168,7 @@ def test_our_bars_against_the_exchanges_own(warehouse: Warehouse) -> None:
         "insert into ops.gap (exchange, stream, from_at, to_at, cause) values ('upbit', 'trade', %s, %s, 'silent')",
         [at("12:35:10"), at("12:35:20")],
     )
-    warehouse.run("candle", "trade+", "ohlcv_reconciliation")
+    warehouse.run("candle", *BARS_OF_TRADES)
     rows = warehouse.rows("select bucket_at, finding, cause, is_equal from gold.ohlcv_reconciliation order by 1")
     assert [tuple(row.values()) for row in rows] == [
         (at("03:00"), "only_theirs", "before_we_listened", False),
@@ -251,10 +251,10 @@ def test_a_trade_forty_days_late_changes_each_bar_by_exactly_that_trade(warehous
     early = at("12:00") - timedelta(days=40)
     days = [trade(n, early + timedelta(hours=6 * n, seconds=n), str(1000 + n % 7), size="2") for n in range(160)]
     warehouse.load("trade", days)
-    warehouse.run("trade+")
+    warehouse.run(*BARS_OF_TRADES)
     before = {mart: {r["bucket_at"]: r for r in warehouse.rows(f"select * from {mart}")} for mart in BARS}
     warehouse.load("trade", [trade(10_000, early + timedelta(seconds=30), "1003", size="0.5", side="sell")])
-    warehouse.run("trade+")
+    warehouse.run(*BARS_OF_TRADES)
     for mart in BARS:
         after = {r["bucket_at"]: r for r in warehouse.rows(f"select * from {mart}")}
         (moment,) = [m for m in after if after[m] != before[mart].get(m)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from tests.transform.conftest import Warehouse
+from tests.transform.conftest import BARS_OF_TRADES, Warehouse
 from tests.transform.rows import DAY, at, candle, trade
 
 EARLY = DAY - timedelta(days=40)
@@ -21,7 +21,7 @@ def _history(warehouse: Warehouse) -> None:
     """Ten days of trades, each half an hour, forty days ago; the bars of minutes are gone since."""
     trades = [trade(n, EARLY + timedelta(minutes=30 * n), str(100 + n % 9), size="2") for n in range(480)]
     warehouse.load("trade", trades)
-    warehouse.run("trade+")
+    warehouse.run(*BARS_OF_TRADES, "kimchi_premium_1m")
     _drop(warehouse, "gold.ohlcv_1m", DAY - timedelta(days=30))
 
 
@@ -32,7 +32,7 @@ def test_a_day_of_dropped_minutes_is_made_anew_for_a_late_trade(warehouse: Wareh
     before = {mart: {r["bucket_at"]: r for r in warehouse.rows(f"select * from {mart}")} for mart in marts}
     jumps = warehouse.contents(["gold.price_anomaly_1m"])
     warehouse.load("trade", [trade(9_999, EARLY + timedelta(days=2, hours=1, minutes=2), "500", size="1")])
-    warehouse.run("trade+")
+    warehouse.run(*BARS_OF_TRADES, "kimchi_premium_1m")
     for mart in marts:
         after = {r["bucket_at"]: r for r in warehouse.rows(f"select * from {mart}")}
         changed = {m for m in after if after[m] != before[mart].get(m)}
@@ -54,7 +54,7 @@ def test_a_trade_older_than_silver_is_refused_and_changes_nothing(warehouse: War
     _drop(warehouse, "silver.trade", EARLY + timedelta(days=5))
     before = warehouse.contents()
     warehouse.load("trade", [trade(9_999, EARLY + timedelta(days=2), "500"), trade(3, EARLY, "77")])
-    warehouse.run("trade+")
+    warehouse.run(*BARS_OF_TRADES, "kimchi_premium_1m")
     found = warehouse.rows("select reason, count(*) as n from silver.quarantine group by 1")
     assert found == [{"reason": "beyond_retention", "n": 2}]
     after = warehouse.contents()

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from tests.transform.conftest import SILVER, Warehouse
+from tests.transform.conftest import BARS_OF_TRADES, SILVER, Warehouse
 from tests.transform.rows import at, candle, listing, orderbook, ticker, trade
 
 ID = 17732400590950000
@@ -94,11 +94,11 @@ def test_bad_rows_are_quarantined_with_their_reason_and_the_rest_flows(warehouse
 def test_a_market_listed_later_gets_its_trades_back(warehouse: Warehouse) -> None:
     warehouse.load("market", [listing("BTC-KRW", at("00:00"))])
     warehouse.load("trade", [trade(1, at("14:40"), market="NEW-KRW"), trade(2, at("14:40"))])
-    warehouse.run("market", "trade+")
+    warehouse.run("market", *BARS_OF_TRADES)
     assert warehouse.count("silver.quarantine", "reason = 'unknown_market'") == 1
     assert warehouse.count("gold.ohlcv_1m") == 1
     warehouse.load("market", [listing("BTC-KRW", at("15:00")), listing("NEW-KRW", at("15:00"))])
-    warehouse.run("market", "trade+")
+    warehouse.run("market", *BARS_OF_TRADES)
     assert warehouse.count("silver.quarantine") == 0
     assert warehouse.count("silver.trade", "market = 'NEW-KRW'") == 1
     assert warehouse.count("gold.ohlcv_1d") == 2
@@ -110,11 +110,11 @@ def test_a_first_list_refuses_what_came_before_it(warehouse: Warehouse) -> None:
     """Without a list every market is taken; the verdict after it is the one of rows that come after it."""
     strays = [trade(1, at("14:40"), market="XYZ-KRW"), trade(1, at("14:40"), market="XYZ-KRW", source="rest")]
     warehouse.load("trade", [*strays, trade(2, at("14:40"))])
-    warehouse.run("market", "trade+")
+    warehouse.run("market", *BARS_OF_TRADES)
     assert warehouse.count("silver.trade") == 2
     assert warehouse.count("gold.ohlcv_1d") == 2
     warehouse.load("market", [listing("BTC-KRW", at("15:00"))])
-    warehouse.run("market", "trade+")
+    warehouse.run("market", *BARS_OF_TRADES)
     assert [row["market"] for row in warehouse.rows("select market from silver.trade")] == ["BTC-KRW"]
     assert warehouse.count("silver.quarantine", "reason = 'unknown_market'") == 2
     assert [row["market"] for row in warehouse.rows("select market from gold.ohlcv_1d")] == ["BTC-KRW"]

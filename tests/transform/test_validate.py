@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tests.transform.conftest import Warehouse
+from tests.transform.conftest import BARS_OF_TRADES, Warehouse
 from tests.transform.rows import DAY, at, candle, listing, trade
 from tidemark import cli
 from tidemark.jobs import validate
@@ -31,7 +31,7 @@ def _whole(warehouse: Warehouse) -> None:
     warehouse.load("market", [listing("BTC-KRW", DAY)])
     warehouse.load("trade", trades)
     warehouse.load("candle", bars)
-    warehouse.run("market", "trade+", "candle", "ohlcv_reconciliation")
+    warehouse.run("market", *BARS_OF_TRADES, "candle")
     load_id = warehouse.rows("select load_id from ops.load_ledger where dataset = 'trade'")[0]["load_id"]
     for hour in range(12):
         warehouse.connection.execute(

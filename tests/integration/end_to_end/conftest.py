@@ -25,7 +25,7 @@ from psycopg import sql
 from tests.integration.alerts.doubles import CHANNEL, TOKEN, FakeSlack
 from tidemark.local import children, process
 from tidemark.local.layout import Layout
-from tidemark.settings import PROJECT_ROOT, LocalSettings, Settings
+from tidemark.settings import PROJECT_ROOT, LocalSettings, PlatformSettings, Settings
 
 UP_S = 900
 
@@ -38,6 +38,7 @@ class Platform:
     env: dict[str, str]
     local: LocalSettings
     memory: bool
+    exchanges: PlatformSettings
 
     def tidemark(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command as a user does; its output is printed, so that a failing test shows it."""
@@ -55,7 +56,7 @@ class Platform:
 
     @property
     def layout(self) -> Layout:
-        return Layout(Settings(local=self.local))
+        return Layout(Settings(local=self.local, platform=self.exchanges))
 
     @property
     def settings(self) -> Settings:
@@ -98,8 +99,11 @@ class Platform:
         return found
 
 
-def platform(state: Path, slack: FakeSlack, *, memory: bool, trades_per_day: int) -> Iterator[Platform]:
-    """A platform that is not started yet; stopped at the end whatever happened."""
+def platform(
+    state: Path, slack: FakeSlack, *, memory: bool, trades_per_day: int, exchanges: tuple[str, ...] = ()
+) -> Iterator[Platform]:
+    """A platform that is not started yet, of all exchanges or these; stopped at the end whatever happened."""
+    carried = PlatformSettings(exchanges=exchanges) if exchanges else PlatformSettings()
     names = ("airflow", "pages", "kafka", "postgres", "valkey", "simulator")
     ports = {f"{name}_port": process.free_port() for name in names}
     local = LocalSettings(
@@ -107,6 +111,7 @@ def platform(state: Path, slack: FakeSlack, *, memory: bool, trades_per_day: int
     )
     settings = {f"TIDEMARK_LOCAL__{name}".upper(): str(getattr(local, name)) for name in LocalSettings.model_fields}
     settings |= {
+        "TIDEMARK_PLATFORM__EXCHANGES": json.dumps(carried.exchanges),
         "TIDEMARK_SLACK__BASE_URL": f"{slack.url}/api",
         "TIDEMARK_SLACK__TOKEN": TOKEN,
         "TIDEMARK_SLACK__CHANNEL": CHANNEL,
@@ -114,7 +119,7 @@ def platform(state: Path, slack: FakeSlack, *, memory: bool, trades_per_day: int
         "TIDEMARK_SINK__METRICS_PORT": "0",
         "TIDEMARK_PRODUCER__METRICS_PORT": "0",
     }
-    one = Platform(state, process.environment(settings), local, memory)
+    one = Platform(state, process.environment(settings), local, memory, carried)
     try:
         yield one
     finally:

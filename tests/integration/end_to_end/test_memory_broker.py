@@ -1,4 +1,4 @@
-"""`BROKER=memory make up`: the same promises without Java, on a smaller day."""
+"""`BROKER=memory make up` of one exchange: the same promises without Java, on a smaller day."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 
 @pytest.fixture(scope="module")
 def up(state: Path, slack: FakeSlack) -> Iterator[Platform]:
-    yield from platform(state, slack, memory=True, trades_per_day=15_000)
+    yield from platform(state, slack, memory=True, trades_per_day=15_000, exchanges=("upbit",))
 
 
 def test_the_day_is_complete_on_the_in_memory_broker(up: Platform) -> None:
