@@ -1,7 +1,7 @@
-"""A failed task, told in Slack.
+"""A failed task or a late run, told in Slack.
 
-Lives here: the blocks of such a message (those of a failed unit are made of the same), and posting it. Doesn't: when
-it is called (``airflow/plugins``).
+Lives here: the blocks of such a message (those of a failed unit are made of the same), and posting it to whom alerts
+go. Doesn't: when it is called (``airflow/plugins``).
 """
 
 from __future__ import annotations
@@ -48,8 +48,34 @@ def failure_blocks(failure: Failure) -> list[dict[str, Any]]:
     return blocks
 
 
-def post_failure(settings: SlackSettings, failure: Failure) -> str | None:
-    """Post a failure to the alert channel (else the report's); its time stamp, or None where Slack isn't set.
+@dataclass(frozen=True, slots=True)
+class LateRun:
+    """A run that is not over, ``minutes`` after it was queued."""
+
+    dag_id: str
+    run_id: str
+    minutes: int
+    state: str = ""
+
+
+def late_text(late: LateRun) -> str:
+    """One line: for notifications, and for a log where Slack isn't set."""
+    state = f", {late.state}" if late.state else ""
+    return f"{late.dag_id} is late: not over {late.minutes} minutes after it was queued (run {late.run_id}{state})"
+
+
+def late_blocks(late: LateRun) -> list[dict[str, Any]]:
+    """Block Kit for a late run: which, since when, where to look."""
+    lines = [
+        f":large_yellow_circle: *{escape(late.dag_id)}* is late",
+        f"Run `{code(late.run_id)}` is not over {late.minutes} minutes after it was queued. It goes on.",
+        "Runbook: `docs/runbooks/dag-late.md`",
+    ]
+    return [section("\n".join(lines))]
+
+
+def post_alert(settings: SlackSettings, text: str, blocks: list[dict[str, Any]]) -> str | None:
+    """Post to the alert channel (else the report's); the message's time stamp, or None where Slack isn't set.
 
     Raises:
         SlackError: Slack did not take it.
@@ -57,7 +83,7 @@ def post_failure(settings: SlackSettings, failure: Failure) -> str | None:
     channel = settings.alert_channel or settings.channel
     if not settings.token.get_secret_value() or not channel:
         return None
-    return send(settings, channel, escape(failure_text(failure)), failure_blocks(failure))
+    return send(settings, channel, escape(text), blocks)
 
 
 def section(text: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """``python -m alerts.unit_failed UNIT``: tell Slack that a systemd unit has failed.
 
 Lives here: what systemd knows of the unit, the message, exit codes. Doesn't: when it is called (``OnFailure=`` in
-``infra/systemd``), posting (``alerts.slack``).
+``infra/systemd``), posting (``alerts.failure``).
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from alerts.failure import code, fenced, section
+from alerts.failure import code, fenced, post_alert, section
 from alerts.report.blocks import escape
-from alerts.slack import SlackError, send
+from alerts.slack import SlackError
 from tidemark import settings as config
-from tidemark.settings import SlackSettings
 
 _LINES: Final = 12
 _LONGEST: Final = 2_000
@@ -79,18 +78,6 @@ def blocks(failure: UnitFailure) -> list[dict[str, Any]]:
     return [*found, *([fenced(failure.log[-_LONGEST:])] if failure.log else [])]
 
 
-def post(settings: SlackSettings, failure: UnitFailure) -> str | None:
-    """Post to the alert channel (else the report's); the message's time stamp, or None where Slack isn't set.
-
-    Raises:
-        SlackError: Slack did not take it.
-    """
-    channel = settings.alert_channel or settings.channel
-    if not settings.token.get_secret_value() or not channel:
-        return None
-    return send(settings, channel, escape(failure.in_words()), blocks(failure))
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """0: told, or Slack isn't set (then the line is on stderr); 2: not told, and why."""
     parser = argparse.ArgumentParser(prog="python -m alerts.unit_failed", description="Tell Slack that a unit failed.")
@@ -101,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     failure = look(unit)
     try:
-        told = post(config.load().slack, failure)
+        told = post_alert(config.load().slack, failure.in_words(), blocks(failure))
     except (SlackError, config.SettingsError) as error:
         sys.stderr.write(f"{failure.in_words()}; Slack was not told: {error}\n")
         return 2

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from airflow.sdk import CronDataIntervalTimetable, Param
+from airflow.sdk import CronDataIntervalTimetable, DeadlineAlert, DeadlineReference, Param, SyncCallback
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from tidemark_slack import notify_failure
 
@@ -52,11 +52,17 @@ _REFUSED: Final = ("does not exist", "authentication failed", "no pg_hba.conf en
 
 
 def dag_arguments(
-    doc: str | None, *, tags: Collection[str], timeout: timedelta, params: Mapping[str, Param] | None = None
+    doc: str | None,
+    *,
+    tags: Collection[str],
+    timeout: timedelta,
+    params: Mapping[str, Param] | None = None,
+    late_after: timedelta | None = None,
 ) -> dict[str, Any]:
     """Arguments that every ``DAG(...)`` gets: one run at a time, no catch-up, retries that back off.
 
-    ``doc`` is the Markdown shown in the UI; its first line is the description. ``timeout`` bounds one task.
+    ``doc`` is the Markdown shown in the UI; its first line is the description. ``timeout`` bounds one task. A run that
+    isn't over ``late_after`` it was queued goes on, and Slack is told.
     """
     text = (doc or "").strip()
     return {
@@ -67,6 +73,7 @@ def dag_arguments(
         "start_date": START,
         "catchup": False,
         "max_active_runs": 1,
+        "deadline": _deadline(late_after) if late_after else None,
         "default_args": {
             "owner": "tidemark",
             "retries": 3,
@@ -77,6 +84,15 @@ def dag_arguments(
             "on_failure_callback": [notify_failure],
         },
     }
+
+
+def _deadline(late_after: timedelta) -> DeadlineAlert:
+    minutes = int(late_after.total_seconds() // 60)
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=late_after,
+        callback=SyncCallback("tidemark_slack.notify_late", kwargs={"minutes": minutes}),
+    )
 
 
 def every(cron: str, zone: str = "UTC") -> CronDataIntervalTimetable:

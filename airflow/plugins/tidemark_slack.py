@@ -1,7 +1,7 @@
-"""What happens when a task has failed for good: a word in Slack, or in the log where Slack isn't set.
+"""What happens when a task has failed for good, or a run is late: a word in Slack, or in the log where it isn't set.
 
-Lives here: the failure callback that every task carries. Doesn't: the message and Slack (``alerts.failure``), who
-gets it (settings ``TIDEMARK_SLACK__*``).
+Lives here: the failure callback that every task carries, and that of the deadlines. Doesn't: the messages and Slack
+(``alerts.failure``), who gets them (settings ``TIDEMARK_SLACK__*``), what is late (``tidemark_batch``).
 """
 
 from __future__ import annotations
@@ -24,8 +24,19 @@ def notify_failure(context: Mapping[str, Any]) -> None:
         log.exception("the failure of this task could not be told to anybody")
 
 
+def notify_late(minutes: int, context: Mapping[str, Any]) -> None:
+    """Tell Slack that a run is not over in time. An executor runs this, beside the run, which goes on."""
+    from alerts.failure import LateRun, late_blocks, late_text, post_alert
+    from tidemark import settings
+
+    run = context["dag_run"]
+    late = LateRun(run["dag_id"], run["dag_run_id"], minutes, str(run.get("state") or ""))
+    if post_alert(settings.load().slack, late_text(late), late_blocks(late)) is None:
+        log.warning("%s; Slack isn't set, so nobody is told", late_text(late))
+
+
 def _tell(context: Mapping[str, Any]) -> None:
-    from alerts.failure import Failure, failure_text, post_failure
+    from alerts.failure import Failure, failure_blocks, failure_text, post_alert
     from tidemark import settings
 
     task = context["ti"]
@@ -37,5 +48,5 @@ def _tell(context: Mapping[str, Any]) -> None:
         log_url=str(getattr(task, "log_url", None) or ""),
         error=str(context.get("exception") or ""),
     )
-    if post_failure(settings.load().slack, failure) is None:
+    if post_alert(settings.load().slack, failure_text(failure), failure_blocks(failure)) is None:
         log.warning("%s; Slack isn't set, so nobody is told", failure_text(failure))

@@ -43,6 +43,7 @@ def _stages(only: str) -> Iterator[ModuleType]:
     for module in pkgutil.iter_modules(tests.bench.__path__):
         if module.name in (
             "__main__",
+            "dlt_load",
             "our_load",
             "our_sink",
             "pandas_to_sql",

@@ -1,6 +1,7 @@
 """Stage: landing objects of trades into PostgreSQL's raw, a logged and partitioned table, with their ledger rows.
 
-Lives here: what is compared with what. Doesn't: the timed programs (``our_load``, ``psql_copy``, ``pandas_to_sql``).
+Lives here: what is compared with what. Doesn't: the timed programs (``our_load``, ``psql_copy``,
+``pandas_to_sql``, ``dlt_load``).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from tidemark.local.postgres import binary
 
 
 def rows(place: Place) -> Iterator[Row]:
-    """Two lines of the table, over one warehouse."""
+    """Three lines of the table, over one warehouse."""
     with warehouse(place, 80_000 if place.quick else 1_000_000) as made:
         ours = Candidate("loader", ["-m", "tests.bench.our_load", made.url, str(made.lake)])
         run(ours)
@@ -36,4 +37,13 @@ def rows(place: Place) -> Iterator[Row]:
             goal=25.0,
             yardstick=Candidate("pandas.to_sql", ["-m", "tests.bench.pandas_to_sql", made.url, str(made.lake)]),
             known=10_000,
+        )
+        yield Row(
+            "the same",
+            ours,
+            goal=2.5,
+            yardstick=Candidate(
+                "dlt from Parquet", ["tests/bench/dlt_load.py", made.url, str(made.lake)], place.yardsticks
+            ),
+            known=110_000,
         )

@@ -16,7 +16,8 @@ _HEAD = """# The DAGs
 Written by `python -m tests.dags.page` from the DAGs themselves; a test holds this page to them. Times are UTC unless a
 zone is named. Every DAG runs once at a time and never catches up. A task is tried again three times with growing
 pauses, and not at all where the next try would meet the same (a wrong token, a schema, a window that makes no sense);
-when it fails for good, Slack says so.
+when it fails for good, Slack says so. A run that is not over so long after it was queued goes on, and Slack is told
+([a DAG is late](../runbooks/dag-late.md)).
 
 ## Who wakes whom
 
@@ -39,7 +40,7 @@ def page() -> str:
     dags = parse(DAGS, hash_seed="1")["dags"]
     found = {dag_id: _plain(dag["dag"]) for dag_id, dag in sorted(dags.items())}
     rows = [_row(dag_id, dag) for dag_id, dag in found.items()]
-    parts = [_HEAD.format(edges=_edges(found), table=_table(("DAG", "runs", "tasks", "form"), rows))]
+    parts = [_HEAD.format(edges=_edges(found), table=_table(("DAG", "runs", "late after", "tasks", "form"), rows))]
     parts += [_section(dag_id, dag) for dag_id, dag in found.items()]
     return "\n".join(parts).rstrip() + "\n"
 
@@ -57,7 +58,11 @@ def _row(dag_id: str, dag: dict[str, Any]) -> tuple[str, ...]:
     tasks = [task["task_id"] for task in dag["tasks"]]
     shown = ", ".join(f"`{name}`" for name in tasks[:4]) + (f" and {len(tasks) - 4} more" if len(tasks) > 4 else "")
     form = ", ".join(f"`{name}`" for name, _ in dag.get("params") or []) or "none"
-    return f"[`{dag_id}`](#{dag_id})", _schedule(dag["timetable"]), shown, form
+    return f"[`{dag_id}`](#{dag_id})", _schedule(dag["timetable"]), _late(dag.get("deadline")), shown, form
+
+
+def _late(deadlines: Any) -> str:
+    return ", ".join(f"{one['interval']['__data__'] / 60:g} minutes" for one in deadlines or []) or "–"
 
 
 def _schedule(timetable: dict[str, Any]) -> str:

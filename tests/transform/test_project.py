@@ -25,11 +25,17 @@ def _columns(model: str) -> dict[str, str]:
 def test_dbt_unit_tests(warehouse: Warehouse) -> None:
     result = warehouse.dbt("test", "--select", "test_type:unit")
     assert result.success, [r.message for r in result.result.results if r.status != "pass"]
-    assert len(result.result.results) >= 8
+    assert len(result.result.results) >= 12
 
 
 def test_every_mart_is_looked_at_by_the_tests() -> None:
     assert {mart.removeprefix("gold.") for mart in GOLD} == {path.stem for path in PROJECT.glob("models/gold/*.sql")}
+
+
+def test_every_mart_is_open_to_people_with_sql() -> None:
+    declared = yaml.safe_load((PROJECT / "models" / "exposures.yml").read_text("utf-8"))["exposures"]
+    (people,) = (exposure for exposure in declared if exposure["name"] == "sql_users")
+    assert set(people["depends_on"]) == {f"ref('{mart.removeprefix('gold.')}')" for mart in GOLD}
 
 
 def test_silver_describes_every_column_in_the_words_of_its_contract() -> None:

@@ -39,6 +39,7 @@ with DAG(
         DOC,
         tags=("gold", "report"),
         timeout=timedelta(minutes=20),
+        late_after=timedelta(minutes=60),
         params={"report_date": REPORT_DATE, "dry_run": dry_run_param()},
     ),
 ):

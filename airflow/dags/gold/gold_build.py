@@ -29,7 +29,11 @@ with DAG(
     "gold__build",
     schedule=AssetOrTimeSchedule(timetable=every("15 * * * *"), assets=[SILVER_ASSET]),
     **dag_arguments(
-        DOC, tags=("gold", "build", "dbt"), timeout=timedelta(minutes=30), params={"dry_run": dry_run_param()}
+        DOC,
+        tags=("gold", "build", "dbt"),
+        timeout=timedelta(minutes=30),
+        late_after=timedelta(minutes=20),
+        params={"dry_run": dry_run_param()},
     ),
 ):
 

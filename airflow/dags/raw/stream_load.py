@@ -6,6 +6,8 @@ Lives here: the factory and its loop. Doesn't: the list (``tidemark_registry``),
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow.sdk import DAG, get_current_context, task
 from tidemark_batch import dag_arguments, dry_run_param, every, exchange_param, only_if_chosen, run_job
 from tidemark_registry import RAW_ASSETS, STREAM_LOADS, StreamLoad, carriers
@@ -31,6 +33,7 @@ def load_dag(spec: StreamLoad) -> DAG:
             DOC.format(dataset=spec.dataset),
             tags=("raw", "load", "stream", spec.dataset),
             timeout=spec.timeout,
+            late_after=timedelta(minutes=20),
             params={"exchange": exchange_param(carriers(spec.dataset)), "dry_run": dry_run_param()},
         ),
     ) as dag:

@@ -39,6 +39,7 @@ with DAG(
         DOC,
         tags=("silver", "build", "dbt"),
         timeout=timedelta(minutes=50),
+        late_after=timedelta(minutes=20),
         params={"dry_run": dry_run_param()},
     ),
 ):

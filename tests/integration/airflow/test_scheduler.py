@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 from tests.dags.project import DAG_IDS
@@ -156,3 +157,26 @@ def test_a_task_that_fails_for_good_is_told_in_slack_at_once(platform: Platform)
         for run in platform.client.runs(dag_id)
         for task in platform.client.tasks(dag_id, run["dag_run_id"])
     } == {1}
+
+
+def test_a_run_that_is_late_is_told_in_slack_and_goes_on(platform: Platform) -> None:
+    """Not after an hour: the run's deadline is brought forward. A paused DAG keeps the run queued until then."""
+    dag_id = "gold__daily_report"
+    run_id = platform.client.trigger(dag_id, {"dry_run": True})
+    with psycopg.connect(platform.airflow.database_url) as metadata:
+        moved = metadata.execute(
+            """
+            update deadline set deadline_time = now() from dag_run
+            where deadline.dagrun_id = dag_run.id and dag_run.run_id = %s
+            """,
+            [run_id],
+        )
+        assert moved.rowcount == 1
+
+    def told() -> list[dict[str, object]]:
+        return [message for message in platform.slack.posted if f"{dag_id} is late" in str(message)]
+
+    process.wait_until("the word that the run is late", lambda: bool(told()), timeout_s=60)
+    assert [message["channel"] for message in told()] == ["C0ALERTS"]
+    assert run_id in str(told()[0])
+    assert platform.client.run(dag_id, run_id)["state"] == "queued"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from alerts.failure import Failure, post_failure
+from alerts.failure import Failure, LateRun, failure_blocks, failure_text, late_blocks, late_text, post_alert
 from alerts.slack import Outbox, SlackError, SlackRefusedError, client
 from tests.integration.alerts.conftest import Warehouse
 from tests.integration.alerts.doubles import CHANNEL, TOKEN, FakeSlack
@@ -204,8 +204,12 @@ FAILED = Failure(
 )
 
 
+def post_failure(where: SlackSettings) -> str | None:
+    return post_alert(where, failure_text(FAILED), failure_blocks(FAILED))
+
+
 def test_a_failure_is_posted_to_the_alert_channel(slack: FakeSlack) -> None:
-    assert post_failure(settings(slack, channel="C_OTHER", alert_channel=CHANNEL), FAILED) == slack.messages[0]["ts"]
+    assert post_failure(settings(slack, channel="C_OTHER", alert_channel=CHANNEL)) == slack.messages[0]["ts"]
     told = str(slack.messages[0]["blocks"])
     assert "gold__build" in told
     assert "<http://127.0.0.1:8080/log?a=1%7C2|Log>" in told
@@ -213,11 +217,23 @@ def test_a_failure_is_posted_to_the_alert_channel(slack: FakeSlack) -> None:
 
 
 def test_a_failure_without_slack_is_nobodys_failure(slack: FakeSlack) -> None:
-    assert post_failure(settings(slack, token=""), FAILED) is None
+    assert post_failure(settings(slack, token="")) is None
     assert slack.requests == []
 
 
 def test_a_failure_that_slack_refuses_is_an_error(slack: FakeSlack) -> None:
     slack.moods = ["is_archived"]
     with pytest.raises(SlackError, match="is_archived"):
-        post_failure(settings(slack), FAILED)
+        post_failure(settings(slack))
+
+
+def test_a_late_run_is_told_with_its_runbook(slack: FakeSlack) -> None:
+    late = LateRun("gold__build", "scheduled__2026`", 20, "running")
+    assert late_text(late) == (
+        "gold__build is late: not over 20 minutes after it was queued (run scheduled__2026`, running)"
+    )
+    post_alert(settings(slack), late_text(late), late_blocks(late))
+    told = str(slack.messages[0]["blocks"])
+    assert "not over 20 minutes" in told
+    assert "`scheduled__2026'`" in told
+    assert "docs/runbooks/dag-late.md" in told

@@ -11,8 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.cookbook import queries
 from tests.integration.alerts.doubles import FakeSlack
-from tests.integration.end_to_end.conftest import PROJECT_ROOT, Platform, platform
+from tests.integration.end_to_end.conftest import Platform, platform
 from tidemark.exchanges import registry
 from tidemark.jobs import completeness
 from tidemark.lake.store import open_store
@@ -25,7 +26,6 @@ exchanges = pytest.mark.parametrize("exchange", MARKETS)
 LAYERS = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "1d": 1440}
 COLUMNS = ("open", "high", "low", "close", "volume_base", "volume_quote")
 CANDLE = ("open", "high", "low", "close", "volume", "value")
-COOKBOOK = PROJECT_ROOT / "docs" / "cookbook.md"
 #: Marts that not every exchange can have rows in, and who has.
 OWN = {
     "kimchi_premium_1m": {"upbit"},
@@ -85,10 +85,8 @@ def test_our_bars_are_the_exchanges_wherever_we_heard_the_whole_bar(up: Platform
 @pytest.mark.parametrize("number", range(1, 13))
 def test_the_cookbooks_queries_answer(up: Platform, number: int) -> None:
     """As a reader of gold, as they stand."""
-    pages = COOKBOOK.read_text("utf-8").split(chr(10) + "## ")[1:]
-    assert len(pages) == 12
-    title, _, page = pages[number - 1].partition(chr(10))
-    query = page.split("```sql")[1].split("```")[0]
+    assert len(queries()) == 12
+    title, query = queries()[number - 1]
     assert up.rows(query.replace("%", "%%"), user="tidemark_gold_ro"), title
 
 
