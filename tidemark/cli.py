@@ -34,11 +34,13 @@ _EXPECTED = {
     "tidemark.settings.SettingsError",
     "tidemark.local.process.LocalError",
     "tidemark.jobs.migrate.TopicsError",
+    "tidemark.jobs.rebuild.RebuildError",
     "tidemark.jobs.replay_targets.ReplayError",
     "tidemark.lake.store.StoreError",
     "tidemark.jobs.backfill.BackfillError",
     "tidemark.transport.TransportError",
     "tidemark.warehouse.connection.WarehouseError",
+    "tidemark.warehouse.lake_bars.LakeBarsError",
 }
 _NONE: list[str] = []
 _DAY = ["%Y-%m-%d"]
@@ -213,6 +215,25 @@ def validate(
     for one in found:
         print(one)
     if not all(one.proven for one in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def rebuild(
+    exchange: Annotated[str, typer.Argument(help="Whose bars, such as upbit.")],
+    first: Annotated[datetime, typer.Option("--from", formats=_DAY, help="First UTC day.")],
+    last: Annotated[datetime | None, typer.Option("--to", formats=_DAY, help="Last UTC day; else the same.")] = None,
+    dry_run: _DryRun = False,
+) -> None:
+    """Hold gold's one-minute bars of whole days against the lake, and replace those that differ."""
+    from tidemark.jobs import rebuild as job
+
+    settings = _settings()
+    with _refused():
+        days = (first.date(), (last or first).date())
+        summary = job.run(settings, exchange, *days, dry_run=dry_run, progress=_progress)
+    print(summary)
+    if summary.different and not summary.replaced:
         raise typer.Exit(1)
 
 

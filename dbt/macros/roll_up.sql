@@ -42,9 +42,12 @@ select * from rolled_up
 {% endmacro %}
 
 
-{#- Volume-weighted average price, rounded half away from zero to 12 decimals. -#}
+{#-
+    Volume-weighted average price, rounded half away from zero to 12 decimals. A division has as many decimals as its
+    operands, or 16 digits in all: without the inner rounding fewer than 12, and how many would depend on their spelling.
+-#}
 {% macro vwap(volume_quote, volume_base) -%}
-    trim_scale(round({{ volume_quote }} / {{ volume_base }}, 12))
+    trim_scale(round(round({{ volume_quote }}, 30) / {{ volume_base }}, 12))
 {%- endmacro %}
 
 

@@ -49,11 +49,12 @@ def _violation(contracts: list[Contract]) -> str:
     ]
     for number, contract in enumerate(contracts):
         lines.append(f"    {{%- {'elif' if number else 'if'} dataset == '{contract.dataset}' -%}}")
-        lines += ["    case", *(f"        {rule}" for rule in _rules(contract)), "    end"]
+        lines += ["    case", *(f"        {rule}" for rule in rules(contract)), "    end"]
     return "\n".join([*lines, "    {%- endif -%}", "{%- endmacro %}"])
 
 
-def _rules(contract: Contract) -> Iterator[str]:
+def rules(contract: Contract) -> Iterator[str]:
+    """The branches of a SQL CASE over a row's columns: the rule that it breaks, the first one first."""
     for field in contract.fields:
         if not field.required:
             continue

@@ -44,6 +44,16 @@ def connect(url: SecretStr | str, application: str, *, database: str | None = No
         raise WarehouseError(f"{_place(text, database)}: {_reason(error)}; {_advice(error)}") from error
 
 
+def connect_as_dbt(settings: WarehouseSettings, application: str) -> Connection:
+    """The same for the role that owns silver and gold.
+
+    Raises:
+        WarehouseError: nobody answers there, or the role is refused.
+    """
+    own = {"user": settings.dbt_user, "password": settings.dbt_password.get_secret_value() or None}
+    return connect(conninfo.make_conninfo(settings.url.get_secret_value(), **own), application)
+
+
 def database_name(url: SecretStr | str) -> str:
     """The database that ``url`` names.
 

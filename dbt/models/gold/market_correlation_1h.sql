@@ -1,7 +1,8 @@
 {#- An hour's correlation is that of the week which ends with it: 168 returns, and the close before the first. -#}
 {%- set look_back = '168 hours' -%}
-{#- The planner takes the CTEs below for a few rows each, and would loop over them: twenty times as long. -#}
-{%- set plan = 'set local enable_nestloop to off' -%}
+{#- The planner takes the CTEs below for a few rows each, and would loop over them, or merge by some of the columns:
+    a hundred times as long. -#}
+{%- set plan = 'set local enable_nestloop to off; set local enable_mergejoin to off' -%}
 {%- set week = "order by bucket_at range between interval '167 hours' preceding and current row" -%}
 {%- set rules = {
     'upstream': ['gold.ohlcv_1h', 'silver.candle'],
@@ -92,21 +93,21 @@ correlated as (
         one.bucket_at,
         corr(one.log_return, other.log_return) over week as correlation,
         count(one.log_return + other.log_return) over week as returns
-    from hours as one
+    from (
+        select distinct
+            from_at,
+            exchange,
+            market,
+            other_market
+        from pairs
+    ) as pair
+    inner join hours as one
+        on pair.from_at = one.from_at and pair.exchange = one.exchange and pair.market = one.market
     inner join hours as other
-        on one.from_at = other.from_at
-            and one.exchange = other.exchange
-            and one.quote = other.quote
+        on pair.from_at = other.from_at
+            and pair.exchange = other.exchange
+            and pair.other_market = other.market
             and one.bucket_at = other.bucket_at
-            and one.market < other.market
-    where (one.from_at, one.exchange, one.market, other.market) in (
-            select
-                pairs.from_at,
-                pairs.exchange,
-                pairs.market,
-                pairs.other_market
-            from pairs
-        )
     window week as (
         partition by one.from_at, one.exchange, one.market, other.market
         {{ week | replace('bucket_at', 'one.bucket_at') }}

@@ -6,50 +6,16 @@
 
 with
 
-ours as (
-    {%- for interval in widths %}
-    select
-        exchange,
-        market,
-        '{{ interval }}' as interval,
-        bucket_at,
-        open,
-        high,
-        low,
-        close,
-        volume_base,
-        volume_quote
-    from {{ ref('ohlcv_' ~ interval) }}
-    {%- if not loop.last %}
-    union all
-    {%- endif %}
-    {%- endfor %}
-),
-
--- An exchange may state a bar in which nothing traded; we have none then, and both say the same.
-theirs as (
-    select
-        exchange,
-        market,
-        interval,
-        event_at as bucket_at,
-        open,
-        high,
-        low,
-        close,
-        volume_base,
-        volume_quote
-    from {{ ref('candle') }}
-    where interval in ('{{ widths | join("', '") }}')
-        and volume_base > 0
-),
-
+-- A join for each width, so that who asks for one reads the bars of that one alone. An exchange may state a bar in
+-- which nothing traded; we have none then, and both say the same.
 compared as (
+    {%- for interval, width in widths.items() %}
     select
         theirs.exchange,
         theirs.market,
         theirs.interval,
-        theirs.bucket_at,
+        theirs.event_at as bucket_at,
+        interval '{{ width }}' as width,
         ours.close as our_close,
         theirs.close as their_close,
         ours.volume_base as our_volume_base,
@@ -61,12 +27,16 @@ compared as (
         coalesce(ours.volume_base, 0) - theirs.volume_base as volume_base_difference,
         -- Exchanges round what was paid; the amount of coins they state in full.
         abs(ours.volume_quote - theirs.volume_quote) <= theirs.volume_quote * 0.00000001 as same_value
-    from theirs
-    left join ours
+    from {{ ref('candle') }} as theirs
+    left join {{ ref('ohlcv_' ~ interval) }} as ours
         on theirs.exchange = ours.exchange
             and theirs.market = ours.market
-            and theirs.interval = ours.interval
-            and theirs.bucket_at = ours.bucket_at
+            and theirs.event_at = ours.bucket_at
+    where theirs.interval = '{{ interval }}' and theirs.volume_base > 0
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- endfor %}
 )
 
 select
@@ -109,15 +79,6 @@ select
         else 'unexplained'
     end as cause
 from compared
-cross join
-    lateral (
-        select
-            case interval
-                {%- for interval, width in widths.items() %}
-                when '{{ interval }}' then interval '{{ width }}'
-                {%- endfor %}
-            end as width
-    ) as span
 cross join
     lateral (
         -- By the bars of four hours, which are kept for ever.
