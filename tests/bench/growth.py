@@ -72,15 +72,20 @@ class Build:
         self._place += ["--log-path", str(folder), "--no-write-json", "--quiet"]
         self._runner = dbtRunner(manifest=dbtRunner().invoke(["parse", *self._place]).result)
 
-    def __call__(self) -> tuple[float, dict[str, float]]:
-        """Seconds of one build of everything, and of each model."""
+    def __call__(self, *models: str) -> tuple[float, dict[str, float]]:
+        """Seconds of one build of these models, or of everything, and of each of them."""
         began = time.perf_counter()
-        result = self._runner.invoke(["run", *self._place])
+        result = self._runner.invoke(["run", *self._place, *(["--select", *models] if models else [])])
         if not result.success:
             bad = [f"{r.node.name}: {r.message}" for r in result.result.results if r.status == "error"]
             raise SystemExit("\n".join(bad) or str(result.exception))
-        models = {r.node.name: r.execution_time for r in result.result.results}
-        return time.perf_counter() - began, models
+        times = {r.node.name: r.execution_time for r in result.result.results}
+        return time.perf_counter() - began, times
+
+
+def beginning(trades: int) -> datetime:
+    """When the first of so many trades was executed if the last of them was in this hour."""
+    return datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - trades * _STEP
 
 
 def add(connection: psycopg.Connection[tuple[object, ...]], first: int, count: int, start: datetime) -> None:
@@ -93,7 +98,7 @@ def add(connection: psycopg.Connection[tuple[object, ...]], first: int, count: i
 
 def measure(trades: int, hours: int, folder: Path, queries: bool) -> tuple[float, list[float], dict[str, float]]:
     """Seconds of the full build, of each hour after it, and of each model in the last of them."""
-    start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - (trades + hours * _HOUR) * _STEP
+    start = beginning(trades + hours * _HOUR)
     server = PostgresServer(folder / "postgres", process.free_port(), folder / "postgres.log")
     server.start()
     try:
