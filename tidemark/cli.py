@@ -223,7 +223,7 @@ def rebuild(
     exchange: Annotated[str, typer.Argument(help="Whose bars, such as upbit.")],
     first: Annotated[datetime, typer.Option("--from", formats=_DAY, help="First UTC day.")],
     last: Annotated[datetime | None, typer.Option("--to", formats=_DAY, help="Last UTC day; else the same.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what differs (ends with 1), replace nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what differs; ends with 1 if it does.")] = False,
 ) -> None:
     """Hold gold's one-minute bars of whole days against the lake, and replace those that differ."""
     from tidemark.jobs import rebuild as job
