@@ -20,16 +20,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-import psycopg
-
-from tests.bench.growth import Build
-from tidemark.local import process
-from tidemark.local.postgres import PostgresServer
+from tests.bench.transformed import transformed
 from tidemark.local.simulator.market import plan
 from tidemark.local.simulator.market.hidden import drawn
 from tidemark.local.simulator.market.instruments import E8, MARKETS
-from tidemark.settings import WarehouseSettings
-from tidemark.warehouse.migrate import migrate
 
 #: 2026-11-12 00:00 KST, and so many days from there. The first is history for the prices, the first four for volumes.
 _START_MS = 1_794_409_200_000
@@ -66,26 +60,18 @@ def trades(seed: int) -> Iterator[tuple[object, ...]]:
 
 def found(seed: int, folder: Path) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
     """Market code and start (ms) of every price and volume anomaly that gold has of this seed."""
-    server = PostgresServer(folder / "postgres", process.free_port(), folder / "postgres.log", durable=False)
-    server.start()
-    try:
-        migrate(WarehouseSettings(url=server.url(), admin_url=server.url()))
-        with psycopg.connect(server.url(), autocommit=True) as connection:
-            connection.execute("create table raw.trade_v1_any partition of raw.trade_v1 default")
-            connection.execute("grant select on raw.trade_v1_any to tidemark_dbt")
-            connection.execute(_LEDGER)
-            with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
-                for row in trades(seed):
-                    copy.write_row(row)
-            Build(server.url(user="tidemark_dbt"), folder)()
-            query = """select 'KRW-' || split_part(market, '-', 1), (extract(epoch from bucket_at) * 1000)::bigint
-                from gold.{} order by 2"""
-            price, volume = (
-                connection.execute(query.format(mart).encode()).fetchall()
-                for mart in ("price_anomaly_1m", "volume_anomaly_1h")
-            )
-    finally:
-        server.stop()
+    with transformed(folder, durable=False) as made:
+        made.connection.execute(_LEDGER)
+        with made.connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+            for row in trades(seed):
+                copy.write_row(row)
+        made.build()
+        query = """select 'KRW-' || split_part(market, '-', 1), (extract(epoch from bucket_at) * 1000)::bigint
+            from gold.{} order by 2"""
+        price, volume = (
+            made.connection.execute(query.format(mart).encode()).fetchall()
+            for mart in ("price_anomaly_1m", "volume_anomaly_1h")
+        )
     return price, volume
 
 

@@ -24,12 +24,10 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
-from tests.bench.growth import Build, add, beginning
+from tests.bench.growth import add, beginning
+from tests.bench.transformed import Transformed, transformed
 from tidemark.jobs import rebuild
-from tidemark.local import process
-from tidemark.local.postgres import PostgresServer
 from tidemark.settings import LakeSettings, Settings, WarehouseSettings
-from tidemark.warehouse.migrate import migrate
 
 _OBJECT: Final = 500_000
 _COLUMNS: Final = {
@@ -58,28 +56,19 @@ select count(*) from (
 
 
 @contextmanager
-def _filled(trades: int, folder: Path) -> Iterator[tuple[PostgresServer, Settings, Build]]:
+def _filled(trades: int, folder: Path) -> Iterator[tuple[Transformed, Settings]]:
     """A warehouse whose silver has the trades, and a lake that has them in Parquet."""
-    server = PostgresServer(folder / "postgres", process.free_port(), folder / "postgres.log")
-    server.start()
-    try:
-        migrate(WarehouseSettings(url=server.url(), admin_url=server.url()))
-        with psycopg.connect(server.url(), autocommit=True) as connection:
-            connection.execute("create table raw.trade_v1_any partition of raw.trade_v1 default")
-            connection.execute("grant select on raw.trade_v1_any to tidemark_dbt")
-            build = Build(server.url(user="tidemark_dbt"), folder)
-            start = beginning(trades)
-            for first in range(0, trades, _OBJECT):
-                add(connection, first, min(_OBJECT, trades - first), start)
-            build("trade", "market", "ohlcv_1m")
-            connection.execute("create table gold.array_bars (like gold.ohlcv_1m including all)")
-            _export(connection, folder / "lake")
-            connection.execute("vacuum analyze")
-        url = server.url(user="tidemark_loader")
+    with transformed(folder) as made:
+        start = beginning(trades)
+        for first in range(0, trades, _OBJECT):
+            add(made.connection, first, min(_OBJECT, trades - first), start)
+        made.build("trade", "market", "ohlcv_1m")
+        made.connection.execute("create table gold.array_bars (like gold.ohlcv_1m including all)")
+        _export(made.connection, folder / "lake")
+        made.connection.execute("vacuum analyze")
+        url = made.server.url(user="tidemark_loader")
         lake = LakeSettings(url=f"file://{folder / 'lake'}")
-        yield server, Settings(warehouse=WarehouseSettings(url=url), lake=lake), build
-    finally:
-        server.stop()
+        yield made, Settings(warehouse=WarehouseSettings(url=url), lake=lake)
 
 
 def _export(connection: psycopg.Connection[Any], lake: Path) -> None:
@@ -105,8 +94,8 @@ def _export(connection: psycopg.Connection[Any], lake: Path) -> None:
 
 def measure(trades: int, runs: int, folder: Path) -> dict[str, float]:
     """Median seconds of each way."""
-    with _filled(trades, folder) as (server, settings, build), psycopg.connect(server.url()) as connection:
-        connection.autocommit = True
+    with _filled(trades, folder) as (made, settings):
+        connection = made.connection
         first, last = connection.execute("select min(event_at)::date, max(event_at)::date from silver.trade").fetchone()  # type: ignore[misc]
         names = [name for (name,) in connection.execute("select distinct exchange from silver.trade").fetchall()]
 
@@ -134,7 +123,7 @@ def measure(trades: int, runs: int, folder: Path) -> dict[str, float]:
         print(f"  {bars:,} bars of {trades:,} trades, equal to the digit", file=sys.stderr)
         connection.execute("drop table gold.ohlcv_1m cascade")
         began = time.perf_counter()
-        build("ohlcv_1m")
+        made.build("ohlcv_1m")
         took["dbt"] = [time.perf_counter() - began]
     return {name: statistics.median(seconds) for name, seconds in took.items()}
 

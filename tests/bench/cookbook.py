@@ -58,8 +58,6 @@ cross join generate_series(0, 5) as identity
 
 def furnish(connection: psycopg.Connection[Any], build: Callable[[], object]) -> None:
     """Rows that no trade brings, and what gold makes of them."""
-    connection.execute("create table raw.candle_v1_any partition of raw.candle_v1 default")
-    connection.execute("grant select on raw.candle_v1_any to tidemark_dbt")
     row = connection.execute(_LEDGER).fetchone()
     assert row is not None
     spans = (("1m", "1 day"), ("1h", "14 days"), ("4h", "14 days"), ("1d", "14 days"))

@@ -11,25 +11,17 @@ present one. dbt runs in this process, parsed once.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
-from dbt.cli.main import dbtRunner
 
 from tests.bench import cookbook
-from tests.bench.harness import PROJECT_ROOT
-from tidemark.local import process
-from tidemark.local.postgres import PostgresServer
-from tidemark.settings import WarehouseSettings
-from tidemark.warehouse.connection import dbt_environment
-from tidemark.warehouse.migrate import migrate
+from tests.bench.transformed import transformed
 
 _HOUR = 180_000
 #: Between two trades.
@@ -61,28 +53,6 @@ from (
 """
 
 
-class Build:
-    """dbt over one warehouse."""
-
-    def __init__(self, url: str, folder: Path) -> None:
-        os.environ.update(dbt_environment(WarehouseSettings(url=url, dbt_user="tidemark_dbt")))
-        os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "false"
-        project = str(PROJECT_ROOT / "dbt")
-        self._place = ["--project-dir", project, "--profiles-dir", project, "--target-path", str(folder)]
-        self._place += ["--log-path", str(folder), "--no-write-json", "--quiet"]
-        self._runner = dbtRunner(manifest=dbtRunner().invoke(["parse", *self._place]).result)
-
-    def __call__(self, *models: str) -> tuple[float, dict[str, float]]:
-        """Seconds of one build of these models, or of everything, and of each of them."""
-        began = time.perf_counter()
-        result = self._runner.invoke(["run", *self._place, *(["--select", *models] if models else [])])
-        if not result.success:
-            bad = [f"{r.node.name}: {r.message}" for r in result.result.results if r.status == "error"]
-            raise SystemExit("\n".join(bad) or str(result.exception))
-        times = {r.node.name: r.execution_time for r in result.result.results}
-        return time.perf_counter() - began, times
-
-
 def beginning(trades: int) -> datetime:
     """When the first of so many trades was executed if the last of them was in this hour."""
     return datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - trades * _STEP
@@ -99,31 +69,23 @@ def add(connection: psycopg.Connection[tuple[object, ...]], first: int, count: i
 def measure(trades: int, hours: int, folder: Path, queries: bool) -> tuple[float, list[float], dict[str, float]]:
     """Seconds of the full build, of each hour after it, and of each model in the last of them."""
     start = beginning(trades + hours * _HOUR)
-    server = PostgresServer(folder / "postgres", process.free_port(), folder / "postgres.log")
-    server.start()
-    try:
-        migrate(WarehouseSettings(url=server.url(), admin_url=server.url()))
-        with psycopg.connect(server.url(), autocommit=True) as connection:
-            connection.execute("create table raw.trade_v1_any partition of raw.trade_v1 default")
-            connection.execute("grant select on raw.trade_v1_any to tidemark_dbt")
-            build = Build(server.url(user="tidemark_dbt"), folder)
-            for first in range(0, trades, 1_000_000):
-                add(connection, first, min(1_000_000, trades - first), start)
-            connection.execute("vacuum analyze raw.trade_v1")
-            full, _ = build()
-            print(f"  {trades:,} trades: full build {full:.1f} s", file=sys.stderr)
-            each, models = [], {}
-            for hour in range(hours):
-                add(connection, trades + hour * _HOUR, _HOUR, start)
-                seconds, models = build()
-                each.append(seconds)
-                print(f"  {trades:,} trades and one more hour: {seconds:.1f} s", file=sys.stderr)
-            if queries:
-                cookbook.furnish(connection, build)
-                with psycopg.connect(server.url(user="tidemark_gold_ro"), autocommit=True) as reader:
-                    print("\n".join(cookbook.measure(reader)))
-    finally:
-        server.stop()
+    with transformed(folder) as made:
+        connection, build = made.connection, made.build
+        for first in range(0, trades, 1_000_000):
+            add(connection, first, min(1_000_000, trades - first), start)
+        connection.execute("vacuum analyze raw.trade_v1")
+        full, _ = build()
+        print(f"  {trades:,} trades: full build {full:.1f} s", file=sys.stderr)
+        each, models = [], {}
+        for hour in range(hours):
+            add(connection, trades + hour * _HOUR, _HOUR, start)
+            seconds, models = build()
+            each.append(seconds)
+            print(f"  {trades:,} trades and one more hour: {seconds:.1f} s", file=sys.stderr)
+        if queries:
+            cookbook.furnish(connection, build)
+            with psycopg.connect(made.server.url(user="tidemark_gold_ro"), autocommit=True) as reader:
+                print("\n".join(cookbook.measure(reader)))
     return full, each, models
 
 
