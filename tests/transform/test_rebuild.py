@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.gcs_double.server import GcsDouble
 from tests.transform import rows
 from tests.transform.conftest import BARS, BARS_OF_TRADES, Warehouse
 from tests.transform.rows import DAY, Row, at, listing, trade
@@ -19,8 +20,8 @@ from tidemark.contracts import CONTRACTS
 from tidemark.contracts.fields import Kind
 from tidemark.jobs import rebuild
 from tidemark.lake import parquet
-from tidemark.lake.local import LocalStore
 from tidemark.lake.parquet import Footer
+from tidemark.lake.store import open_store
 from tidemark.settings import LakeSettings, Settings, WarehouseSettings
 
 DECIMALS = {field.name for field in CONTRACTS["trade"].fields if field.kind is Kind.DECIMAL}
@@ -38,7 +39,7 @@ def land(warehouse: Warehouse, settings: Settings, trades: list[Row], kind: str 
     load_id = warehouse.load("trade", trades)
     path = f"landing/{load_id}.parquet"
     written = [{**t, **{name: Decimal(t[name]) for name in DECIMALS & t.keys() if t[name] is not None}} for t in trades]
-    store = LocalStore.from_url(settings.lake.url)
+    store = open_store(settings.lake)
     footer = Footer("t", 0, "test", 0, 0, len(trades) - 1, rows=len(trades), parsed=len(trades))
     assert store.put_new(path, parquet.write(CONTRACTS["trade"], written, footer))
     received = [t["received_at"] for t in trades]
@@ -132,6 +133,17 @@ def test_what_differs_is_named_and_put_right_with_every_wider_bar(warehouse: War
     warehouse.run(*BARS_OF_TRADES)
     assert warehouse.contents(BARS) == made
     warehouse.check()
+
+
+def test_the_lake_may_be_a_bucket(warehouse: Warehouse, settings: Settings) -> None:
+    with GcsDouble() as gcs:
+        bucket = LakeSettings(url="gs://lake/tidemark", gcs_endpoint=gcs.endpoint)
+        there = settings.model_copy(update={"lake": bucket})
+        land(warehouse, there, [trade(1, at("10:00"), "5"), trade(2, at("10:01"), "6")])
+        warehouse.run(*BARS_OF_TRADES)
+        fetched: list[str] = []
+        said = rebuild.run(there, "upbit", DAY.date(), DAY.date(), progress=lambda n, of, what: fetched.append(what))
+    assert (said.bars, said.different, len(fetched)) == (2, 0, 1)
 
 
 def test_two_versions_of_a_trade_are_silvers_to_decide(warehouse: Warehouse, settings: Settings) -> None:
