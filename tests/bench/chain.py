@@ -42,10 +42,11 @@ _RATES: Final = {"trade": 50, "ticker": 50, "candle": 100, "orderbook": 590}  # 
 _OBJECT: Final = 20_000
 _MARKETS: Final = [f"C{n}-KRW" for n in range(200)]
 _CHAIN: Final = (*(f"raw__{dataset}__load" for dataset in _RATES), "silver__build", "gold__build")
-#: Loads that silver has not judged, and builds that the bars have not followed.
+#: Loads of trades that silver has not judged, and builds of them that gold has not followed. Books that land while
+#: silver is at work are taken with the next window, as live.
 _LEFT: Final = """
-select (select count(*) from ops.load_ledger as l where kind = 'data' and not exists (
-        select from ops.load_mark as m where m.load_id = l.load_id and m.consumer = 'silver.' || l.dataset))
+select (select count(*) from ops.load_ledger as l where dataset = 'trade' and kind = 'data' and not exists (
+        select from ops.load_mark as m where m.load_id = l.load_id and m.consumer = 'silver.trade'))
     + (select count(*) from ops.build as b where dataset = 'trade' and not exists (
         select from ops.build_mark as m where m.build_id = b.build_id and m.consumer = 'gold.price_anomaly_1m'))
 """
