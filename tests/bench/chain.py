@@ -141,7 +141,7 @@ def _platform(folder: Path) -> Iterator[tuple[AirflowServer, LocalStore, str]]:
         yield airflow, LocalStore(folder / "lake"), server.url()
     finally:
         airflow.stop()
-        server.stop()
+        server.remove()
 
 
 def _quiet(airflow: AirflowServer, left: Callable[[], int]) -> bool:

@@ -42,11 +42,11 @@ select %(load_id)s, case when m < 180 then 'upbit' when m < 190 then 'okx' else 
     0.0001 * (1 + (n * 31) %% 1000) * case when n %% 20011 = 0 then 1000000 else 1 end,
     case when n %% 3 = 0 then 'buy' else 'sell' end, 'ws', at, 'c1', n, 'bench', 0, 't', 0, n, 0
 from (
-    select n, n %% 200 as m, %(start)s::timestamptz + n * interval '20 milliseconds' as at,
+    select n, n %% %(markets)s as m, %(start)s::timestamptz + n * interval '20 milliseconds' as at,
         case
-            when n %% 200 < 5 or (n %% 200 >= 180 and n %% 10 < 5)
-                then (array['BTC', 'ETH', 'XRP', 'SOL', 'USDT'])[n %% 10 + 1]
-            else 'C' || n %% 200
+            when n %% %(markets)s < 5 or (n %% %(markets)s >= 180 and n %% 10 < 5)
+                then (array['BTC', 'ETH', 'XRP', 'SOL', 'USDT'])[n %% %(markets)s %% 10 + 1]
+            else 'C' || n %% %(markets)s
         end as coin
     from generate_series(%(first)s::bigint, %(last)s::bigint) as n
 ) as numbers
@@ -58,12 +58,14 @@ def beginning(trades: int) -> datetime:
     return datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - trades * _STEP
 
 
-def add(connection: psycopg.Connection[tuple[object, ...]], first: int, count: int, start: datetime) -> None:
-    """One load of ``count`` trades, one each 20 ms since ``start``."""
+def add(
+    connection: psycopg.Connection[tuple[object, ...]], first: int, count: int, start: datetime, markets: int = 200
+) -> None:
+    """One load of ``count`` trades, one each 20 ms since ``start``; of 180 markets all are Upbit's."""
     values = {"path": f"p{first}", "first": first, "last": first + count - 1, "rows": count, "start": start}
     row = connection.execute(_LOAD, values).fetchone()
     assert row is not None
-    connection.execute(_ROWS, {**values, "load_id": row[0]})
+    connection.execute(_ROWS, {**values, "load_id": row[0], "markets": markets})
 
 
 def measure(trades: int, hours: int, folder: Path, queries: bool) -> tuple[float, list[float], dict[str, float]]:

@@ -68,4 +68,4 @@ def transformed(folder: Path, *, durable: bool = True) -> Iterator[Transformed]:
                 connection.execute(f"grant select on raw.{dataset}_v1_any to tidemark_dbt".encode())
             yield Transformed(server, connection, Build(server.url(user="tidemark_dbt"), folder))
     finally:
-        server.stop()
+        server.remove()

@@ -51,7 +51,7 @@ def warehouse(place: Place, trades: int) -> Iterator[Warehouse]:
         _land(LocalStore(lake), trades)
         yield Warehouse(server.url(), lake, trades)
     finally:
-        server.stop()
+        server.remove()
 
 
 def _land(store: LocalStore, count: int) -> None:

@@ -163,6 +163,17 @@ def test_two_versions_of_a_trade_are_silvers_to_decide(warehouse: Warehouse, set
     ]
 
 
+def test_bars_of_which_the_lake_has_nothing_go(warehouse: Warehouse, settings: Settings) -> None:
+    land(warehouse, settings, [trade(1, at("10:00"), "5")])
+    warehouse.run(*BARS_OF_TRADES)
+    warehouse.connection.execute("delete from ops.load_mark")
+    said = rebuild.run(settings, "upbit", DAY.date(), DAY.date())
+    assert (said.objects, said.bars, said.different, said.replaced) == (0, 0, 1, True)
+    assert said.examples == ("BTC-KRW 2026-03-11 10:00: only in gold",)
+    warehouse.run(*[name for name in BARS_OF_TRADES if name != "trade"])
+    assert not any(warehouse.contents(BARS).values())
+
+
 def test_what_is_refused(warehouse: Warehouse, settings: Settings) -> None:
     day: Any = DAY.date()
     with pytest.raises(rebuild.RebuildError, match="nowhere"):

@@ -106,6 +106,9 @@ def compute(
         LakeBarsError: prices and sizes have more digits than an exact product can hold.
     """
     target = folder / "bars.csv"
+    if not paths:
+        target.touch()
+        return LakeBars(target, 0, ())
     with duckdb.connect() as engine:
         engine.execute(f"set memory_limit = '{_MEMORY}'; set temp_directory = '{folder}'; set timezone = 'UTC'")
         _read(engine, paths, exchange, window, known)
