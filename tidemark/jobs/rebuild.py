@@ -44,7 +44,8 @@ _FLOOR: Final = "SELECT max(floor_at) FROM ops.retention WHERE relation IN ('sil
 _GATE: Final = "SELECT reason FROM ops.gate WHERE exchange = %s AND status = 'red'"
 _STAGE: Final = """
 CREATE TEMPORARY TABLE lake_csv (market text, minute bigint, open numeric, high numeric, low numeric, close numeric,
-    volume_base numeric, volume_quote numeric, trade_count bigint, buy_volume_base numeric, sell_volume_base numeric
+    volume_base numeric, volume_quote numeric NOT NULL, trade_count bigint, buy_volume_base numeric,
+    sell_volume_base numeric
 ) ON COMMIT DROP
 """
 _BARS: Final = """
