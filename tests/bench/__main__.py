@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5, help="how often each candidate runs")
     parser.add_argument("--quick", action="store_true", help="fewer messages: to see that it works")
     parser.add_argument("--only", default="", choices=("", *STAGES), help="one stage")
+    parser.add_argument("--books", type=int, default=120_000, help="how many books to catch up on (2 KB each)")
     options = parser.parse_args()
     results = []
     cache = PROJECT_ROOT / ".tidemark" / "cache"
@@ -33,7 +34,7 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         broker(Path(folder), cache) as bootstrap,
     ):
-        place = Place(bootstrap, Path(folder), options.yardsticks, options.quick, cache)
+        place = Place(bootstrap, Path(folder), options.yardsticks, options.quick, cache, options.books)
         for stage in _stages(options.only):
             results += [measure(row, options.runs) for row in stage.rows(place)]
     print(table(results))

@@ -59,6 +59,8 @@ class Place:
     quick: bool
     #: Where the brokers' jars are kept.
     cache: Path
+    #: How many books a consumer catches up on.
+    books: int
 
 
 @dataclass(frozen=True)

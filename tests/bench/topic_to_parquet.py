@@ -18,7 +18,7 @@ _KNOWN_QUIX = 41_000
 
 def rows(place: Place) -> Iterator[Row]:
     """Three lines of the table."""
-    trades, books = (100_000, 10_000) if place.quick else (600_000, 120_000)
+    trades, books = (100_000, 10_000) if place.quick else (600_000, place.books)
     broker.fill(place.bootstrap, _TRADES, frames.trades(trades))
     broker.fill(place.bootstrap, _BOOKS, frames.books(books))
     sink = ["-m", "tests.bench.our_sink", place.bootstrap]
