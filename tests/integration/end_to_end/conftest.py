@@ -124,6 +124,7 @@ def platform(
         yield one
     finally:
         one.tidemark("down")
+        one.layout.postgres.remove()  # root's data lie outside of the state directory
 
 
 @pytest.fixture(scope="module")
