@@ -85,10 +85,10 @@ def _export(connection: psycopg.Connection[Any], lake: Path) -> None:
         table = pc.read_csv(pa.py_buffer(data), read, convert_options=pc.ConvertOptions(column_types=_COLUMNS))
         pq.write_table(table, lake / path, compression="zstd", compression_level=1, row_group_size=100_000)
         connection.execute(
-            """update ops.load_ledger set received_min = times.low, received_max = times.high
-            from (select min(event_at) as low, max(event_at) as high from raw.trade_v1 where load_id = %(id)s) as times
-            where load_id = %(id)s""",
-            {"id": load_id},
+            """insert into ops.load_hour (load_id, hour_at, rows)
+            select load_id, date_trunc('hour', event_at), count(*) from raw.trade_v1
+            where load_id = %s and event_at is not null group by 1, 2""",
+            [load_id],
         )
 
 

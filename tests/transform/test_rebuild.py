@@ -42,10 +42,14 @@ def land(warehouse: Warehouse, settings: Settings, trades: list[Row], kind: str 
     store = open_store(settings.lake)
     footer = Footer("t", 0, "test", 0, 0, len(trades) - 1, rows=len(trades), parsed=len(trades))
     assert store.put_new(path, parquet.write(CONTRACTS["trade"], written, footer))
-    received = [t["received_at"] for t in trades]
     warehouse.connection.execute(
-        "update ops.load_ledger set path = %s, kind = %s, received_min = %s, received_max = %s where load_id = %s",
-        [path, kind, min(received), max(received), load_id],
+        "update ops.load_ledger set path = %s, kind = %s where load_id = %s", [path, kind, load_id]
+    )
+    warehouse.connection.execute(
+        """insert into ops.load_hour (load_id, hour_at, rows)
+        select load_id, date_trunc('hour', event_at), count(*) from raw.trade_v1
+        where load_id = %s and event_at is not null group by 1, 2""",
+        [load_id],
     )
 
 

@@ -26,16 +26,16 @@ from tidemark.settings import Settings
 from tidemark.warehouse.connection import Connection, connect_as_dbt
 from tidemark.warehouse.lake_bars import COLUMNS, LakeBars, compute
 
-#: How far clocks may be apart, and how long a frame may wait in a buffer before it is received.
-_CLOCKS: Final = timedelta(minutes=10)
-_LATEST: Final = timedelta(days=1)
 _SHOWN: Final = 5
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('tidemark.dbt:gold.ohlcv_1m', 0))"
-#: Objects whose rows silver has taken. What REST brought may have come at any time after.
+#: Objects with rows of the window (whenever they were received) that silver has taken.
 _OBJECTS: Final = """
 SELECT path FROM ops.load_ledger AS ledger
-WHERE exchange = %(exchange)s AND dataset = 'trade' AND rows > 0 AND received_max >= %(start)s - %(clocks)s
-    AND (kind = 'rest' OR received_min < %(end)s + %(latest)s)
+WHERE exchange = %(exchange)s AND dataset = 'trade' AND rows > 0
+    AND EXISTS (
+        SELECT FROM ops.load_hour AS hour
+        WHERE hour.load_id = ledger.load_id AND hour.hour_at >= %(start)s AND hour.hour_at < %(end)s
+    )
     AND EXISTS (SELECT FROM ops.load_mark AS mark WHERE mark.load_id = ledger.load_id AND consumer = 'silver.trade')
 ORDER BY path
 """
@@ -162,7 +162,7 @@ def run(
     ):
         connection.execute(_LOCK)
         _allowed(connection, exchange, start)
-        paths = [path for (path,) in connection.execute(_OBJECTS, {**window, "clocks": _CLOCKS, "latest": _LATEST})]
+        paths = [path for (path,) in connection.execute(_OBJECTS, window)]
         known = [market for (market,) in connection.execute(_MARKETS, [exchange])] or None
         with _files(open_store(settings.lake), paths, Path(folder), progress) as files:
             bars = compute(files, exchange, (start, end), known, Path(folder))

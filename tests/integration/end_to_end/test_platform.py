@@ -15,7 +15,7 @@ from tests.cookbook import queries
 from tests.integration.alerts.doubles import FakeSlack
 from tests.integration.end_to_end.conftest import Platform, platform
 from tidemark.exchanges import registry
-from tidemark.jobs import completeness
+from tidemark.jobs import completeness, rebuild
 from tidemark.lake.store import open_store
 from tidemark.local.day import Day, yesterday
 
@@ -88,6 +88,14 @@ def test_the_cookbooks_queries_answer(up: Platform, number: int) -> None:
     assert len(queries()) == 12
     title, query = queries()[number - 1]
     assert up.rows(query.replace("%", "%%"), user="tidemark_gold_ro"), title
+
+
+@exchanges
+def test_the_lake_alone_gives_the_same_bars(up: Platform, day: Day, exchange: str) -> None:
+    """Computed from Parquet by another engine; of the first of the day's two UTC dates, which is over in any case."""
+    said = rebuild.run(up.settings, exchange, day.begin.date(), day.begin.date(), dry_run=True)
+    assert said.bars > 100
+    assert (said.different, said.undecided) == (0, ()), str(said)
 
 
 @exchanges
