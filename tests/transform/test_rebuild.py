@@ -178,6 +178,18 @@ def test_bars_of_which_the_lake_has_nothing_go(warehouse: Warehouse, settings: S
     assert not any(warehouse.contents(BARS).values())
 
 
+def test_an_object_that_is_gone_is_named_and_nothing_is_replaced(
+    warehouse: Warehouse, settings: Settings, tmp_path: Path
+) -> None:
+    land(warehouse, settings, [trade(1, at("10:00"), "5")])
+    warehouse.run(*BARS_OF_TRADES)
+    (gone,) = tmp_path.rglob("*.parquet")
+    gone.unlink()
+    with pytest.raises(rebuild.RebuildError, match=f"{gone.name} is in ops.load_ledger and not in the lake"):
+        rebuild.run(settings, "upbit", DAY.date(), DAY.date())
+    assert warehouse.count("gold.ohlcv_1m") == 1
+
+
 def test_what_is_refused(warehouse: Warehouse, settings: Settings) -> None:
     day: Any = DAY.date()
     with pytest.raises(rebuild.RebuildError, match="nowhere"):

@@ -194,6 +194,11 @@ def _files(
 ) -> Iterator[list[Path]]:
     """The objects as files; those of a bucket are fetched for as long as they are needed."""
     if isinstance(store, LocalStore):
+        for path in paths:
+            if not store.exists(path):
+                raise RebuildError(
+                    f"{path} is in ops.load_ledger and not in the lake: see identity 1, nothing was replaced"
+                )
         yield [store.root / path for path in paths]
         return
     files = []

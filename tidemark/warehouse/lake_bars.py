@@ -83,7 +83,7 @@ from trades where market in ({markets}) group by all
 _VALUE: Final = "try_cast(price as decimal({price})) * try_cast(size as decimal({size}))"
 #: Event time, then id, as one number: a struct of both takes half as long again.
 _KEY: Final = "epoch_us(event_at)::hugeint * 9223372036854775808 + trade_id"
-_COPY: Final = "copy ({bars}) to '{target}' (format csv, header false)"
+_COPY: Final = "copy ({bars}) to {target} (format csv, header false)"
 
 
 class LakeBarsError(Exception):
@@ -126,7 +126,9 @@ def compute(
         target.touch()
         return LakeBars(target, 0, ())
     with duckdb.connect() as engine:
-        engine.execute(f"set memory_limit = '{_MEMORY}'; set temp_directory = '{folder}'; set timezone = 'UTC'")
+        engine.execute(
+            f"set memory_limit = '{_MEMORY}'; set temp_directory = {_quoted(str(folder))}; set timezone = 'UTC'"
+        )
         _read(engine, paths, exchange, window, known)
         counted = engine.execute("select count(*) from trades").fetchone()
         undecided = [market for (market,) in engine.execute(_UNDECIDED).fetchall()]
@@ -160,7 +162,7 @@ def _write(engine: Any, target: Path, undecided: Sequence[str]) -> None:
         for widest, markets in _classes(shapes)
     )
     try:
-        engine.execute(_COPY.format(bars=bars, target=str(target).replace("'", "''")))
+        engine.execute(_COPY.format(bars=bars, target=_quoted(str(target))))
     except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
         raise LakeBarsError(f"the sum of a minute needs more than {_WIDEST} digits: {error}") from error
 
