@@ -21,6 +21,7 @@ import requests
 from tidemark.local.simulator import Simulator, SimulatorConfig
 
 NIGHT = datetime(2026, 11, 18, 15, tzinfo=UTC)  # 00:00 KST
+_FRAMES = (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT)
 EVERYTHING = ("trade", "ticker", "orderbook", "candle.1m")
 
 
@@ -83,28 +84,61 @@ async def socket(simulator: Simulator, *messages: str) -> AsyncIterator[aiohttp.
         yield ws
 
 
-async def frames(ws: aiohttp.ClientWebSocketResponse, *, count: int | None = None, quiet_s: float = 0.6) -> list[bytes]:
-    """Received frames: so many, or all until nothing comes for a while or the socket closes."""
-    received: list[bytes] = []
+async def payloads(ws: aiohttp.ClientWebSocketResponse, *, count: int | None = None, quiet_s: float = 0.6) -> list[Any]:
+    """What is received: so many frames, or all until nothing comes for a while or the socket closes.
+
+    That nothing came for a while proves nothing on a busy machine: to have all, use ``answers`` or ``all_played``.
+    """
+    received: list[Any] = []
     while count is None or len(received) < count:
         try:
             message = await ws.receive(timeout=10 if count else quiet_s)
         except TimeoutError:
             break
-        if message.type not in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT):
+        if message.type not in _FRAMES:
             break
-        assert message.type is aiohttp.WSMsgType.BINARY
         received.append(message.data)
     return received
 
 
+async def answers(ws: aiohttp.ClientWebSocketResponse) -> list[Any]:
+    """Everything that the server sends until it has taken all that was said: a ping is answered in its turn."""
+    await ws.ping(b"all said")
+    received: list[Any] = []
+    while (message := await ws.receive(timeout=20)).type in _FRAMES:
+        received.append(message.data)
+    assert message.type is aiohttp.WSMsgType.PONG, f"the socket closed with {ws.close_code}"
+    return received
+
+
+async def all_played(simulator: Simulator, *sockets: aiohttp.ClientWebSocketResponse, exchange: str) -> list[list[Any]]:
+    """Everything that comes on these sockets until the exchange's period has been played."""
+
+    async def one(ws: aiohttp.ClientWebSocketResponse) -> list[Any]:
+        received: list[Any] = []
+        while simulator.rooms[exchange].phases.current != "done":
+            received += await payloads(ws, quiet_s=0.2)
+        return received + (await answers(ws) if not ws.closed else [])
+
+    return list(await asyncio.gather(*map(one, sockets)))
+
+
+async def frames(ws: aiohttp.ClientWebSocketResponse, *, count: int | None = None, quiet_s: float = 0.6) -> list[bytes]:
+    """Upbit's frames, which are binary, as ``payloads`` gives them."""
+    return binary(await payloads(ws, count=count, quiet_s=quiet_s))
+
+
 async def whole_play(simulator: Simulator, *messages: str) -> list[bytes]:
-    """Everything that is received until the period has been played."""
+    """Upbit's frames to these requests, until the period has been played."""
     async with socket(simulator, *messages) as ws:
-        received = []
-        while simulator.phases.current != "done":
-            received += await frames(ws, quiet_s=0.2)
-        return received + await frames(ws, quiet_s=0.2)
+        [received] = await all_played(simulator, ws, exchange="upbit")
+        return binary(received)
+
+
+def binary(received: list[Any]) -> list[bytes]:
+    """These frames, each of which has to be binary."""
+    assert {type(data) for data in received} <= {bytes}
+    return received
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 10) -> None:

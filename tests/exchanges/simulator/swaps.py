@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import requests
 
-from tests.exchanges.simulator.serving import decoded
+from tests.exchanges.simulator.serving import all_played, answers, decoded, payloads
 from tidemark.local.simulator import Simulator
 
 OKX_CODES = [f"{coin}-USDT-SWAP" for coin in ("BTC", "ETH", "XRP", "SOL", "DOGE")]
@@ -27,7 +27,12 @@ Ws = aiohttp.ClientWebSocketResponse
 @contextlib.asynccontextmanager
 async def opened(simulator: Simulator, path: str, *messages: Any, **options: Any) -> AsyncIterator[Ws]:
     """An open socket at ``path``, on which these messages have been sent (text, or anything as JSON)."""
-    settings: dict[str, Any] = {"max_msg_size": 0, "timeout": aiohttp.ClientWSTimeout(ws_close=1), **options}
+    settings: dict[str, Any] = {
+        "max_msg_size": 0,
+        "autoping": False,
+        "timeout": aiohttp.ClientWSTimeout(ws_close=1),
+        **options,
+    }
     async with (
         aiohttp.ClientSession() as session,
         session.ws_connect(simulator.ws_root + path, **settings) as ws,
@@ -38,29 +43,22 @@ async def opened(simulator: Simulator, path: str, *messages: Any, **options: Any
 
 
 async def received(ws: Ws, *, count: int | None = None, quiet_s: float = 0.5) -> list[Any]:
-    """Frames, decoded exactly where they are JSON: so many, or all until it is quiet or closed."""
-    found: list[Any] = []
-    while count is None or len(found) < count:
-        try:
-            message = await ws.receive(timeout=10 if count else quiet_s)
-        except TimeoutError:
-            break
-        if message.type is not aiohttp.WSMsgType.TEXT:
-            break
-        found.append(decoded(message.data.encode()) if message.data[:1] in "{[" else message.data)
-    return found
+    """Frames as ``payloads`` gives them, decoded exactly where they are JSON."""
+    return _decoded(await payloads(ws, count=count, quiet_s=quiet_s))
+
+
+async def answered(ws: Ws) -> list[Any]:
+    """Everything that the server says to what was said to it."""
+    return _decoded(await answers(ws))
 
 
 async def until_done(simulator: Simulator, exchange: str, *sockets: Ws) -> list[list[Any]]:
     """Everything that comes on these sockets until the exchange's period has been played."""
+    return [_decoded(one) for one in await all_played(simulator, *sockets, exchange=exchange)]
 
-    async def one(ws: Ws) -> list[Any]:
-        found: list[Any] = []
-        while simulator.rooms[exchange].phases.current != "done":
-            found += await received(ws, quiet_s=0.2)
-        return found + await received(ws, quiet_s=0.3)
 
-    return list(await asyncio.gather(*map(one, sockets)))
+def _decoded(texts: list[Any]) -> list[Any]:
+    return [decoded(text.encode()) if text[:1] in "{[" else text for text in texts]
 
 
 def okx(operation: str, *args: tuple[str, str], **more: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from tests.exchanges.simulator.serving import (
 from tests.exchanges.simulator.swaps import (
     OKX_CODES,
     SYMBOLS,
+    answered,
     binance,
     okx,
     okx_all,
@@ -86,7 +87,7 @@ def test_dropped_changes_break_the_chain_of_a_book() -> None:
                 opened(simulator, "/market/ws") as market,
             ):
                 await ordered(simulator, "binance", kind="silent", seconds=60)
-                first = await received(ws, quiet_s=0.3)
+                first = await answered(ws)
                 await ordered(simulator, "binance", kind="drop", frames=1, channel="depth.100")
                 await ordered(simulator, "binance", kind="silent", seconds=0)
                 rest = await until_done(simulator, "binance", ws, market)

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from tests.exchanges.simulator.serving import NIGHT, decoded, get, past, served
-from tests.exchanges.simulator.swaps import OKX_CODES, okx, okx_all, opened, ordered, received, until_done
+from tests.exchanges.simulator.swaps import OKX_CODES, answered, okx, okx_all, opened, ordered, received, until_done
 from tidemark.local.simulator import Simulator
 from tidemark.local.simulator.swap.timeline import SwapCadence
 
@@ -35,7 +35,7 @@ def idle() -> Iterator[Simulator]:
 def ask(simulator: Simulator, path: str, *messages: Any) -> list[Any]:
     async def run() -> list[Any]:
         async with opened(simulator, path, *messages) as ws:
-            return await received(ws, quiet_s=0.3)
+            return await answered(ws)
 
     return asyncio.run(run())
 
@@ -107,15 +107,15 @@ def test_connections_too_fast_are_refused() -> None:
 def test_a_silent_connection_is_closed_and_a_ping_keeps_it_open() -> None:
     async def run(simulator: Simulator) -> None:
         async with opened(simulator, PUBLIC) as ws:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(1.3)
             await ws.send_str("ping")
             assert await received(ws, count=1) == ["pong"]
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(1.3)
             assert not ws.closed
             message = await ws.receive(timeout=5)
             assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 4004)
 
-    with served(past(wait_for="all-trades", okx_silence_s=1.5)) as simulator:
+    with served(past(wait_for="all-trades", okx_silence_s=2.5)) as simulator:
         asyncio.run(run(simulator))
 
 
@@ -369,7 +369,7 @@ def test_unsubscribed_channels_bring_nothing() -> None:
         async def run() -> list[Any]:
             both = okx("subscribe", ("tickers", BTC), ("tickers", "ETH-USDT-SWAP"))
             async with opened(simulator, PUBLIC, both, okx("unsubscribe", ("tickers", BTC))) as ws:
-                first = await received(ws, quiet_s=0.3)
+                first = await answered(ws)
                 assert [frame["event"] for frame in first if "event" in frame] == ["subscribe"] * 2 + ["unsubscribe"]
                 await ws.send_json(okx("subscribe", ("trades", BTC)))
                 [rest] = await until_done(simulator, "okx", ws)

@@ -16,6 +16,9 @@ import requests
 from tests.exchanges.simulator.serving import (
     EVERYTHING,
     all_codes,
+    all_played,
+    answers,
+    binary,
     decoded,
     eventually,
     frames,
@@ -119,11 +122,11 @@ def test_nothing_plays_before_the_right_subscriber_comes() -> None:
 
         async def run() -> None:
             async with socket(simulator, request("ticker", codes=["KRW-BTC"])) as ticker:
-                assert len(await frames(ticker, quiet_s=0.4)) == 1
+                assert len(binary(await answers(ticker))) == 1
                 assert get(simulator, "/_sim/status")["phase"] == "waiting"
                 async with socket(simulator, request("trade", codes=["KRW-BTC"])) as trades:
-                    assert len(await frames(trades, quiet_s=0.4)) > 10
-                    assert len(await frames(ticker, quiet_s=0.4)) > 10
+                    told = await all_played(simulator, trades, ticker, exchange="upbit")
+                    assert min(map(len, told)) > 10
 
         asyncio.run(run())
         assert simulator.phases.current == "done"
@@ -186,7 +189,7 @@ def test_the_log_knows_which_connection_got_what() -> None:
                 socket(simulator, request("trade", codes=codes[:5])) as one,
                 socket(simulator, request("trade", codes=codes[5:])) as two,
             ):
-                first, second = await asyncio.gather(frames(one, quiet_s=1), frames(two, quiet_s=1))
+                first, second = await all_played(simulator, one, two, exchange="upbit")
                 names = [row["name"] for row in get(simulator, "/_sim/status")["connections"]]
                 for name, received in zip(names, (first, second), strict=True):
                     ids = [t["sequential_id"] for t in trades_in(received)]
@@ -254,7 +257,7 @@ def test_silence_to_order() -> None:
                 while simulator.phases.current != "live":
                     await frames(ws, count=20)
                 simulator.hub.silence(60)
-                await frames(ws, quiet_s=0.2)  # what was on its way
+                await answers(ws)  # what was on its way
                 assert await frames(ws, quiet_s=0.6) == []
                 while not simulator.log.missed.total():
                     assert await frames(ws, quiet_s=0.2) == []

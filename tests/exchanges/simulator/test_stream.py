@@ -17,6 +17,8 @@ import pytest
 from tests.exchanges.simulator.serving import (
     NIGHT,
     all_codes,
+    answers,
+    binary,
     decoded,
     frames,
     get,
@@ -43,10 +45,10 @@ def idle() -> Iterator[Simulator]:
         yield simulator
 
 
-def ask(simulator: Simulator, *messages: str, quiet_s: float = 0.3) -> list[Any]:
+def ask(simulator: Simulator, *messages: str) -> list[Any]:
     async def run() -> list[Any]:
         async with socket(simulator, *messages) as ws:
-            return [decoded(frame) for frame in await frames(ws, quiet_s=quiet_s)]
+            return [decoded(frame) for frame in binary(await answers(ws))]
 
     return asyncio.run(run())
 
@@ -146,16 +148,16 @@ def test_protocol_ping_gets_a_pong_and_the_server_never_pings(idle: Simulator) -
 def test_idle_sockets_are_dropped_without_a_word() -> None:
     async def run(simulator: Simulator) -> None:
         async with socket(simulator) as ws:
-            await asyncio.sleep(0.9)
+            await asyncio.sleep(1.3)
             await ws.ping()  # keeps it open
             assert (await ws.receive(timeout=20)).type is aiohttp.WSMsgType.PONG
-            await asyncio.sleep(0.9)
+            await asyncio.sleep(1.3)
             assert not ws.closed
             message = await ws.receive(timeout=20)
             assert message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
             assert ws.close_code == 1006
 
-    with served(past(idle_timeout_s=1.5)) as simulator:
+    with served(past(idle_timeout_s=2.5)) as simulator:
         asyncio.run(run(simulator))
 
 
@@ -199,7 +201,7 @@ def test_only_realtime_has_no_snapshot_and_only_snapshot_nothing_else() -> None:
 def test_connections_and_messages_are_limited() -> None:
     async def too_many_messages(simulator: Simulator) -> None:
         async with socket(simulator, *["PING"] * 6) as ws:
-            told = [decoded(frame) for frame in await frames(ws, quiet_s=1)]
+            told = [decoded(frame) for frame in await frames(ws, quiet_s=20)]
             assert told[-1]["error"]["name"] == "TOO_MANY_REQUESTS"
             assert ws.close_code == 1000
 
