@@ -82,7 +82,7 @@ class ProducerCollector(Collector):
         yield from self._of_worker()
         yield self._latency.family(
             f"{_PREFIX}delivery_seconds",
-            "Socket to topic: from the receipt of a frame until the broker has confirmed its record.",
+            "Socket to topic: from the receipt of a frame until its record is confirmed, each try by itself.",
         )
 
     def _of_worker(self) -> Iterable[Metric]:

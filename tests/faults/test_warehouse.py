@@ -240,7 +240,7 @@ def test_sink_asked_to_stop(stage: Stage, seconds: float) -> None:
     began = time.monotonic()
     code = sink.drained()
     assert code in (0, -signal.SIGTERM), sink.tail()
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 40
     stage.sink(rotate_rows=70)
     stage.landed(1_000)
     assert prove(stage).missing == ()
@@ -259,7 +259,7 @@ def test_sink_asked_to_stop_while_the_lake_hangs(on_gcs: Stage, gcs: GcsDouble) 
     sink.popen.terminate()
     code = sink.ended(60)
     assert code == 1, sink.tail()
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 40
     for fault in gcs.unspent:
         fault.times = 0
     gcs.release()

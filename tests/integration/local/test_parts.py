@@ -234,7 +234,7 @@ def test_a_failure_ends_what_would_wait_for_long() -> None:
     began = time.monotonic()
     with pytest.raises(LocalError, match="the reason"):
         run([Step("waits", waits), Step("fails", fails)], Progress(Console(file=StringIO())))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 def test_steps_that_wait_for_each_other_are_refused() -> None:

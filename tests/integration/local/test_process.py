@@ -109,7 +109,7 @@ def test_waiting_ends_with_the_time_given(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(LocalError, match="thing is not ready after 1 s"):
         process.wait_until("thing", lambda: False, timeout_s=1, pid_file=sleeper.pid_file, log=sleeper.log)
-    assert 1 <= time.monotonic() - began < 5
+    assert 1 <= time.monotonic() - began < 15
     process.stop(sleeper)
 
 

@@ -130,9 +130,7 @@ def test_its_figures_are_those_of_the_broker(own_topics: str, kafka_bootstrap: s
     assert after["tidemark_producer_connections_ended_total{stopped}"] == 1
     assert (during["tidemark_producer_connections"], after["tidemark_producer_connections"]) == (1, 0)
     assert during["tidemark_producer_connections_planned"] == 1
-    assert (
-        300 <= during["tidemark_producer_delivery_seconds_count"] <= after["tidemark_producer_delivered_records_total"]
-    )
+    assert during["tidemark_producer_delivery_seconds_count"] >= 300  # what was sent twice was timed twice
     assert (
         during["tidemark_producer_delivery_seconds_bucket{2.5}"] == during["tidemark_producer_delivery_seconds_count"]
     )

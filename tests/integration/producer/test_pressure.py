@@ -180,7 +180,7 @@ def test_asked_to_stop_with_the_broker_gone_it_ends_in_time_and_says_what_is_mis
         broker.stop()
     said = (tmp_path / "log").read_text()
     assert code == 1
-    assert seconds < 8
+    assert seconds < 20
     last = json.loads(next(line for line in said.splitlines() if "stopped with records undelivered" in line))
     assert last["undelivered"] > 0
 

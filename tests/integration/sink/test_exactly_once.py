@@ -214,7 +214,7 @@ def test_sigterm_writes_and_commits_what_was_gathered(plant: Plant) -> None:
     began = time.monotonic()
     sink.terminate()
     assert sink.wait(30) == 0
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     plant.assert_exact(topic, 37)
     assert plant.committed(topic) == 37
     said = [json.loads(line) for line in (plant.folder / "sink.log").read_text().splitlines()]
