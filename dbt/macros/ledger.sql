@@ -113,18 +113,18 @@
 {% endmacro %}
 
 
-{#- How far each touched bucket reaches. -#}
+{#- How far each touched stretch reaches. -#}
 {% macro touched_reaches(consumer, rules, series) %}
     select distinct
         {%- for name in series %}
         touched.{{ name }},
         {%- endfor %}
-        {%- set bucket_at = floor_to(rules.bucket, 'touched.bucket_at') %}
-        {%- set reach %}tstzrange({{ bucket_at }}, {{ bucket_at }} + interval '{{ rules.bucket }}' + interval '{{ rules.look_back }}'){% endset %}
+        {%- set last = "touched.until_at - interval '1 microsecond'" %}
+        {%- set reach %}tstzrange({{ floor_to(rules.bucket, 'touched.bucket_at') }}, {{ floor_to(rules.bucket, last) }} + interval '{{ rules.bucket }}' + interval '{{ rules.look_back }}'){% endset %}
         {%- if rules.rehydrates %}
-        {%- set day_at = floor_to('1 day', 'touched.bucket_at') %}
         case
-            when touched.bucket_at < {{ floor_of([rules.rehydrates]) }} then tstzrange({{ day_at }}, {{ day_at }} + interval '1 day')
+            when touched.bucket_at < {{ floor_of([rules.rehydrates]) }}
+                then tstzrange({{ floor_to('1 day', 'touched.bucket_at') }}, {{ floor_to('1 day', last) }} + interval '1 day')
             else {{ reach }}
         end as reach
         {%- else %}
@@ -203,8 +203,8 @@
             returning build_id, exchange
         )
 
-        insert into {{ source('ops', 'touched_bucket') }} (build_id, exchange, market, bucket_at)
-        select build.build_id, changed.exchange, changed.market, changed.bucket_at
+        insert into {{ source('ops', 'touched_bucket') }} (build_id, exchange, market, bucket_at, until_at)
+        select build.build_id, changed.exchange, changed.market, changed.bucket_at, changed.bucket_at + interval '1 minute'
         from build inner join changed on build.exchange = changed.exchange
     {% endset %}
     {% do run_query(query) %}

@@ -88,8 +88,9 @@ def test_captured_minutes_roll_up_to_every_wider_bar(warehouse: Warehouse, candl
     warehouse.rows("""
         with build as (insert into ops.build (dataset) values ('trade') returning build_id),
         touched as (
-            insert into ops.touched_bucket (build_id, exchange, market, bucket_at)
-            select build_id, exchange, market, bucket_at from build, gold.ohlcv_1m returning 1
+            insert into ops.touched_bucket (build_id, exchange, market, bucket_at, until_at)
+            select build_id, exchange, market, bucket_at, bucket_at + interval '1 minute' from build, gold.ohlcv_1m
+            returning 1
         )
         insert into ops.build_mark (build_id, consumer) select build_id, 'gold.ohlcv_1m' from build returning build_id
     """)

@@ -72,9 +72,13 @@ _NO_BARS: Final = """
     WHERE false
 """
 _WAITING: Final = """
-SELECT DISTINCT date_bin(%(width)s, t.bucket_at, timestamptz '2000-01-01 00:00:00+00')
-FROM ops.build AS b JOIN ops.touched_bucket AS t USING (build_id)
-WHERE b.dataset = %(dataset)s AND t.exchange = %(exchange)s AND t.bucket_at >= %(first)s AND t.bucket_at < %(last)s
+SELECT DISTINCT bin
+FROM ops.build AS b JOIN ops.touched_bucket AS t USING (build_id),
+    generate_series(
+        date_bin(%(width)s, greatest(t.bucket_at, %(first)s), timestamptz '2000-01-01 00:00:00+00'),
+        least(t.until_at, %(last)s) - interval '1 microsecond', %(width)s
+    ) AS bin
+WHERE b.dataset = %(dataset)s AND t.exchange = %(exchange)s AND t.until_at > %(first)s AND t.bucket_at < %(last)s
     AND NOT EXISTS (SELECT FROM ops.build_mark AS m WHERE m.build_id = b.build_id AND m.consumer = %(consumer)s)
 """
 

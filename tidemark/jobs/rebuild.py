@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -24,9 +25,11 @@ from tidemark.lake.local import LocalStore
 from tidemark.lake.store import ObjectStore, open_store
 from tidemark.settings import Settings
 from tidemark.warehouse.connection import Connection, connect_as_dbt
-from tidemark.warehouse.lake_bars import COLUMNS, LakeBars, compute
+from tidemark.warehouse.lake_bars import COLUMNS, PARTS, Part, computed
 
 _SHOWN: Final = 5
+#: Parts of the window that are computed while others are taken.
+_AT_ONCE: Final = 2
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('tidemark.dbt:gold.ohlcv_1m', 0))"
 #: Objects with rows of the window (whenever they were received) that silver has taken.
 _OBJECTS: Final = """
@@ -42,59 +45,69 @@ ORDER BY path
 _MARKETS: Final = "SELECT DISTINCT market FROM silver.market WHERE exchange = %s"
 _FLOOR: Final = "SELECT max(floor_at) FROM ops.retention WHERE relation IN ('silver.trade', 'gold.ohlcv_1m')"
 _GATE: Final = "SELECT reason FROM ops.gate WHERE exchange = %s AND status = 'red'"
+#: The lake's bars of one part of the window.
 _STAGE: Final = """
 CREATE TEMPORARY TABLE lake_csv (market text, minute bigint, open numeric, high numeric, low numeric, close numeric,
     volume_base numeric, volume_quote numeric NOT NULL, trade_count bigint, buy_volume_base numeric,
     sell_volume_base numeric
 ) ON COMMIT DROP
 """
+_VALUES: Final = (
+    "open", "high", "low", "close", "volume_base", "volume_quote", "vwap", "trade_count", "buy_volume_base",
+    "sell_volume_base",
+)  # fmt: skip
 _BARS: Final = """
-CREATE TEMPORARY TABLE lake_bars ON COMMIT DROP AS
-SELECT %(exchange)s::text AS exchange, market, to_timestamp(minute * 60) AS bucket_at, trim_scale(open) AS open,
-    trim_scale(high) AS high, trim_scale(low) AS low, trim_scale(close) AS close,
-    trim_scale(volume_base) AS volume_base, trim_scale(volume_quote) AS volume_quote,
+CREATE TEMPORARY VIEW lake_bars AS
+SELECT market, to_timestamp(minute * 60) AS bucket_at, trim_scale(open) AS open, trim_scale(high) AS high,
+    trim_scale(low) AS low, trim_scale(close) AS close, trim_scale(volume_base) AS volume_base,
+    trim_scale(volume_quote) AS volume_quote,
     trim_scale(round(round(volume_quote, 30) / volume_base, 12)) AS vwap, trade_count,
     trim_scale(buy_volume_base) AS buy_volume_base, trim_scale(sell_volume_base) AS sell_volume_base
 FROM lake_csv
 """
-_DIFFERENT: Final = """
-CREATE TEMPORARY TABLE different ON COMMIT DROP AS
+_GOLD: Final = """
+SELECT {what} FROM gold.ohlcv_1m WHERE exchange = %(exchange)s AND bucket_at >= %(start)s AND bucket_at < %(end)s
+    AND market <> ALL (%(undecided)s)
+"""
+#: Where gold has nothing, all of the lake's bars differ, and nothing needs to be compared.
+_ALL_DIFFERENT: Final = f"""
+CREATE TEMPORARY VIEW different AS
+SELECT market, bucket_at, 'only in the lake' AS finding, {", ".join(_VALUES)} FROM lake_bars
+"""  # noqa: S608 - own names only
+_DIFFERENT: Final = f"""
+CREATE TEMPORARY TABLE different AS
 SELECT coalesce(lake.market, gold.market) AS market, coalesce(lake.bucket_at, gold.bucket_at) AS bucket_at,
     CASE WHEN gold.market IS NULL THEN 'only in the lake' WHEN lake.market IS NULL THEN 'only in gold'
-        ELSE 'another bar' END AS finding
-FROM lake_bars AS lake FULL JOIN (
-    SELECT * FROM gold.ohlcv_1m WHERE exchange = %(exchange)s AND bucket_at >= %(start)s AND bucket_at < %(end)s
-        AND market <> ALL (%(undecided)s)
-) AS gold ON lake.market = gold.market AND lake.bucket_at = gold.bucket_at
-WHERE (lake.open, lake.high, lake.low, lake.close, lake.volume_base, lake.volume_quote, lake.vwap, lake.trade_count,
-        lake.buy_volume_base, lake.sell_volume_base)
-    IS DISTINCT FROM (gold.open, gold.high, gold.low, gold.close, gold.volume_base, gold.volume_quote, gold.vwap,
-        gold.trade_count, gold.buy_volume_base, gold.sell_volume_base)
+        ELSE 'another bar' END AS finding, {", ".join(f"lake.{name}" for name in _VALUES)}
+FROM lake_bars AS lake FULL JOIN ({_GOLD.format(what="*")}) AS gold
+    ON lake.market = gold.market AND lake.bucket_at = gold.bucket_at
+WHERE ({", ".join(f"lake.{name}" for name in _VALUES)})
+    IS DISTINCT FROM ({", ".join(f"gold.{name}" for name in _VALUES)})
+"""  # noqa: S608 - own names only
+_COUNTS: Final = "SELECT count(*), count(*) FILTER (WHERE finding <> 'only in the lake') FROM different"
+_EXAMPLES: Final = "SELECT market, bucket_at, finding FROM different ORDER BY bucket_at, market LIMIT %s"
+_DELETE: Final = """
+DELETE FROM gold.ohlcv_1m AS old USING different
+WHERE old.exchange = %(exchange)s AND old.market = different.market AND old.bucket_at = different.bucket_at
 """
-#: Of what differs: out with gold's bars, in with the lake's, and word to the wider bars and every mart behind them.
-_REPLACE: Final = (
-    """
-    DELETE FROM gold.ohlcv_1m AS old USING different
-    WHERE old.exchange = %(exchange)s AND old.market = different.market AND old.bucket_at = different.bucket_at
-    """,
-    """
-    INSERT INTO gold.ohlcv_1m (exchange, market, bucket_at, open, high, low, close, volume_base, volume_quote, vwap,
-        trade_count, buy_volume_base, sell_volume_base)
-    SELECT lake.exchange, lake.market, lake.bucket_at, lake.open, lake.high, lake.low, lake.close, lake.volume_base,
-        lake.volume_quote, lake.vwap, lake.trade_count, lake.buy_volume_base, lake.sell_volume_base
-    FROM lake_bars AS lake JOIN different USING (market, bucket_at)
-    """,
-    """
-    WITH build AS (
-        INSERT INTO ops.build (dataset, exchange) SELECT 'trade', %(exchange)s WHERE EXISTS (SELECT FROM different)
-        RETURNING build_id
-    ), touched AS (
-        INSERT INTO ops.touched_bucket (build_id, exchange, market, bucket_at)
-        SELECT build_id, %(exchange)s, market, bucket_at FROM build, different
-    )
-    INSERT INTO ops.build_mark (build_id, consumer) SELECT build_id, 'gold.ohlcv_1m' FROM build
-    """,
-)
+_INSERT: Final = f"""
+INSERT INTO gold.ohlcv_1m (exchange, market, bucket_at, {", ".join(_VALUES)})
+SELECT %(exchange)s, market, bucket_at, {", ".join(_VALUES)} FROM different WHERE finding <> 'only in gold'
+"""  # noqa: S608 - own names only
+#: Word to the wider bars, and to every mart behind them.
+_BUILD: Final = """
+WITH build AS (INSERT INTO ops.build (dataset, exchange) VALUES ('trade', %(exchange)s) RETURNING build_id),
+mark AS (INSERT INTO ops.build_mark (build_id, consumer) SELECT build_id, 'gold.ohlcv_1m' FROM build)
+SELECT build_id FROM build
+"""
+_TOUCHED: Final = """
+INSERT INTO ops.touched_bucket (build_id, exchange, market, bucket_at, until_at)
+SELECT %(build)s, %(exchange)s, market, bucket_at, bucket_at + interval '1 minute' FROM different
+"""
+_ALL_TOUCHED: Final = """
+INSERT INTO ops.touched_bucket (build_id, exchange, market, bucket_at, until_at)
+SELECT DISTINCT %(build)s, %(exchange)s, market, %(start)s, %(end)s FROM different
+"""
 
 
 class RebuildError(Exception):
@@ -164,9 +177,19 @@ def run(
         _allowed(connection, exchange, start)
         paths = [path for (path,) in connection.execute(_OBJECTS, window)]
         known = [market for (market,) in connection.execute(_MARKETS, [exchange])] or None
-        with _files(open_store(settings.lake), paths, Path(folder), progress) as files:
-            bars = compute(files, exchange, (start, end), known, Path(folder))
-        return _compare(connection, bars, window, len(paths), dry_run)
+        with (
+            _files(open_store(settings.lake), paths, Path(folder), progress) as files,
+            computed(files, exchange, (start, end), known, Path(folder)) as bars,
+            ThreadPoolExecutor(_AT_ONCE, "bars") as pool,
+        ):
+            comparison = _Comparison(connection, exchange, bars.undecided, dry_run=dry_run)
+            for number, part in enumerate(pool.map(bars.part, range(PARTS))):
+                progress(number, PARTS, f"bars since {part.start:%Y-%m-%d %H:%M}")
+                comparison.take(part)
+        return RebuildSummary(
+            exchange, len(paths), bars.trades, comparison.bars, comparison.different, tuple(comparison.examples),
+            bars.undecided, bool(comparison.different) and not dry_run,
+        )  # fmt: skip
 
 
 def _known(exchange: str) -> None:
@@ -210,31 +233,58 @@ def _files(
     yield files
 
 
-def _compare(
-    connection: Connection, bars: LakeBars, window: dict[str, Any], objects: int, dry_run: bool
-) -> RebuildSummary:
-    given = {**window, "undecided": list(bars.undecided)}
-    connection.execute(_STAGE)
-    copy = sql.SQL("COPY lake_csv ({}) FROM STDIN (FORMAT csv)").format(
-        sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
-    )
-    with bars.path.open("rb") as file, connection.cursor() as cursor, cursor.copy(copy) as stream:
-        while block := file.read(1 << 20):
-            stream.write(block)
-    connection.execute(_BARS, given)
-    connection.execute(_DIFFERENT, given)
-    different = _count(connection, "different")
-    examples = connection.execute("SELECT market, bucket_at, finding FROM different ORDER BY 2, 1 LIMIT %s", [_SHOWN])
-    told = tuple(f"{market} {at:%Y-%m-%d %H:%M}: {finding}" for market, at, finding in examples)
-    if different and not dry_run:
-        for statement in _REPLACE:
-            connection.execute(statement, given)
-    return RebuildSummary(
-        window["exchange"], objects, bars.trades, _count(connection, "lake_bars"), different, told, bars.undecided,
-        bool(different) and not dry_run,
-    )  # fmt: skip
+class _Comparison:
+    """Gold's bars against the lake's, part by part, in one transaction."""
 
+    def __init__(self, connection: Connection, exchange: str, undecided: Sequence[str], *, dry_run: bool) -> None:
+        self._connection = connection
+        self._given: dict[str, Any] = {"exchange": exchange, "undecided": list(undecided)}
+        self._dry_run = dry_run
+        self.bars = 0
+        self.different = 0
+        self.examples: list[str] = []
+        connection.execute(_STAGE)
+        connection.execute(_BARS)
 
-def _count(connection: Connection, table: str) -> int:
-    row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone()
-    return int(row[0]) if row else 0
+    def take(self, part: Part) -> None:
+        """Hold gold against this part of the window, and replace what differs."""
+        self._given |= {"start": part.start, "end": part.end}
+        bars = self._copy(part)
+        if self._connection.execute(_GOLD.format(what="1") + "LIMIT 1", self._given).fetchone():
+            self._connection.execute(_DIFFERENT, self._given)
+            different, old = self._connection.execute(_COUNTS).fetchone() or (0, 0)
+            self._replace(different, old, _TOUCHED)
+            self._connection.execute("DROP TABLE different")
+        else:
+            self._connection.execute(_ALL_DIFFERENT)
+            self._replace(bars, 0, _ALL_TOUCHED)
+            self._connection.execute("DROP VIEW different")
+        self.bars += bars
+
+    def _copy(self, part: Part) -> int:
+        self._connection.execute("TRUNCATE lake_csv")
+        copy = sql.SQL("COPY lake_csv ({}) FROM STDIN (FORMAT csv)").format(
+            sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+        )
+        with part.path.open("rb") as file, self._connection.cursor() as cursor:
+            with cursor.copy(copy) as stream:
+                while block := file.read(1 << 20):
+                    stream.write(block)
+            return cursor.rowcount
+
+    def _replace(self, different: int, old: int, touched: str) -> None:
+        """``old``: how many of them gold has."""
+        if not different:
+            return
+        self.different += different
+        if missing := _SHOWN - len(self.examples):
+            found = self._connection.execute(_EXAMPLES, [missing])
+            self.examples += [f"{market} {at:%Y-%m-%d %H:%M}: {finding}" for market, at, finding in found]
+        if self._dry_run:
+            return
+        if "build" not in self._given:
+            (self._given["build"],) = self._connection.execute(_BUILD, self._given).fetchone() or (None,)
+        if old:
+            self._connection.execute(_DELETE, self._given)
+        self._connection.execute(_INSERT, self._given)
+        self._connection.execute(touched, self._given)

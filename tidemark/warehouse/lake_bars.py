@@ -9,8 +9,8 @@ markets are named and left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -21,25 +21,26 @@ from tidemark.contracts import CONTRACTS
 from tidemark.contracts.render_rules import rules
 
 _MEMORY: Final = "1GB"
+#: A window is computed in so many parts, one after the other: whoever takes them needn't wait for the last.
+PARTS: Final = 8
 _WIDEST: Final = 38  # digits of DuckDB's and Arrow's decimals
 _SCALES: Final = (4, 8, 12, 18)
 #: Rows that silver would take, of the window. `spans`: one row for several ids, its own the last of them.
 _SEEN: Final = """
-create temp view seen as
+create view seen as
 select market, trade_id, event_at, price, size, side,
     coalesce(first_trade_id < last_trade_id and last_trade_id = trade_id, false) as spans, first_trade_id
 from read_parquet({paths}, union_by_name = true)
 where exchange = $exchange and event_at >= $start and event_at < $end and (case {rules} end) is null {known}
 """
-#: Whether anything has to be put together. Where not, the view itself is read: that is twice as fast as a table.
+#: How many, and whether nothing has to be put together (then the view itself is read, twice as fast as a table). Two
+#: trades of equal hash would be taken for one, and everything be put together, to the same bars.
 _PLAIN: Final = """
-select not exists (select 1 from seen group by market, trade_id having count(*) > 1)
-    and not exists (select 1 from seen where spans)
+select count(*), count(*) = count(distinct hash(market, trade_id)) and not coalesce(bool_or(spans), false) from seen
 """
-_AS_SEEN: Final = "create temp view trades as select *, false as differs from seen"
 #: One row a trade. Two rows of one id that differ in what they say are a conflict, which silver judges.
 _TRADES: Final = """
-create temp table trades as
+create table trades as
 select market, trade_id, any_value(event_at) as event_at, any_value(price) as price, any_value(size) as size,
     any_value(side) as side, spans, min(first_trade_id) as first_trade_id,
     min(event_at) <> max(event_at) or min(price) <> max(price) or min(size) <> max(size) or min(side) <> max(side)
@@ -58,113 +59,153 @@ select distinct a.market from trades as a join trades as b on a.market = b.marke
 where a.spans and b.spans and b.first_trade_id <= a.trade_id
 order by 1
 """
-#: What nearly all numbers are: up to ten digits before the point and eight behind it, which is also the fastest.
-_USUAL: Final = (18, 8)
-_ALL_USUAL: Final = """
-select bool_and(try_cast(price as decimal(18, 8)) = price) and bool_and(try_cast(size as decimal(18, 8)) = size)
-from trades
-"""
+#: Event time, then id, as one number: a struct of both takes half as long again.
+_KEY: Final = "epoch_us(event_at)::hugeint * 9223372036854775808 + trade_id"
+#: Bars of whole multiples of 1e-8, which nearly all numbers are: integers take half as long as decimals. The way to
+#: them leads through a float and may miss, so that each is held against its decimal; sums of integers are exact.
+_USUAL: Final = f"""
+select market, epoch_us(event_at) // 60000000 as minute,
+    arg_min(p, {_KEY}) || 'e-8' as open, max(p) || 'e-8' as high, min(p) || 'e-8' as low,
+    arg_max(p, {_KEY}) || 'e-8' as close, sum(s) || 'e-8' as volume_base, sum(p::hugeint * s) || 'e-16' as volume_quote,
+    count(*) as trade_count, coalesce(sum(s) filter (side = 'buy'), 0) || 'e-8' as buy_volume_base,
+    sum(s) - coalesce(sum(s) filter (side = 'buy'), 0) || 'e-8' as sell_volume_base,
+    count(*) filter (p * 0.00000001::decimal(9, 8) = price and s * 0.00000001::decimal(9, 8) = size) = count(*) as exact
+from (
+    select *, try_cast(price::double * 1e8 as bigint) as p, try_cast(size::double * 1e8 as bigint) as s
+    from trades where {{where}}
+) as trades group by all
+"""  # noqa: S608 - own names only
 #: How many digits each market's numbers have: before the point, and whether so many behind it hold all of them.
 _SHAPES: Final = """
 select market, length(cast(floor(max(price)) as varchar)), {price}, length(cast(floor(max(size)) as varchar)), {size}
-from trades group by market order by market
+from trades where {where} group by market order by market
 """
 #: Compared as what it is: DuckDB rounds where it has to find a common type itself.
 _FITS: Final = "bool_and({column}::decimal(38, {scale})::decimal(38, 18) = {column})"
-#: What was paid comes as text: a union would round it to the scale of another class.
-_BARS: Final = """
+#: Bars of any other numbers. What was paid comes as text: a union would round it to the scale of another class.
+_BARS: Final = f"""
 select market, epoch_us(event_at) // 60000000 as minute,
-    arg_min(price, {key}), max(price), min(price), arg_max(price, {key}),
-    sum(size), case when count({value}) = count(*) then sum({value}) end::varchar, count(*),
-    coalesce(sum(size) filter (side = 'buy'), 0), coalesce(sum(size) filter (side = 'sell'), 0)
-from trades where market in ({markets}) group by all
-"""
-#: A trade's value. `try_cast` is three times as fast as a cast; the types hold every number, and a null would show.
-_VALUE: Final = "try_cast(price as decimal({price})) * try_cast(size as decimal({size}))"
-#: Event time, then id, as one number: a struct of both takes half as long again.
-_KEY: Final = "epoch_us(event_at)::hugeint * 9223372036854775808 + trade_id"
-_COPY: Final = "copy ({bars}) to {target} (format csv, header false)"
+    arg_min(price, {_KEY}) as open, max(price) as high, min(price) as low, arg_max(price, {_KEY}) as close,
+    sum(size) as volume_base, sum({{price}} * {{size}})::varchar as volume_quote, count(*) as trade_count,
+    coalesce(sum(size) filter (side = 'buy'), 0) as buy_volume_base,
+    sum(size) - coalesce(sum(size) filter (side = 'buy'), 0) as sell_volume_base,
+    count(*) filter ({{price}} = price and {{size}} = size) = count(*) as exact
+from trades where {{where}} group by all
+"""  # noqa: S608 - own names only
+#: `try_cast` is three times as fast as a cast; a null or a rounded number would show in ``exact``.
+_AS: Final = "try_cast({column} as decimal({type}))"
+_COPY: Final = "copy (select {columns} from bars order by market, minute) to {target} (format csv, header false)"
 
 
 class LakeBarsError(Exception):
     """Bars can't be computed exactly; the message says of what and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class LakeBars:
-    """What came of it: a CSV file of bars (see :data:`COLUMNS`), how many trades, the markets that were left out."""
+class Part(NamedTuple):
+    """A CSV file of bars (see :data:`COLUMNS`) of ``start`` to ``end`` (UTC, not included), by market and time."""
 
+    start: datetime
+    end: datetime
     path: Path
-    trades: int
-    undecided: tuple[str, ...]
 
 
-#: Of the CSV file: no header; minutes since 1970 UTC; prices and volumes exact.
+#: Of the CSV files: no header; minutes since 1970 UTC; prices and volumes exact.
 COLUMNS: Final = (
     "market", "minute", "open", "high", "low", "close", "volume_base", "volume_quote", "trade_count",
     "buy_volume_base", "sell_volume_base",
 )  # fmt: skip
 
 
-def compute(
+class LakeBars:
+    """The bars of a window: how many ``trades`` they hold, and the ``undecided`` markets that were left out."""
+
+    def __init__(self, engine: Any, window: tuple[datetime, datetime], folder: Path) -> None:
+        """``engine`` has a view `seen`, or None where there is nothing to see; files go to ``folder``."""
+        self._engine = engine
+        self._window = window
+        self._folder = folder
+        self.trades = 0
+        self.undecided: tuple[str, ...] = ()
+        if engine is not None:
+            self._put_together()
+
+    def part(self, number: int) -> Part:
+        """One of the window's :data:`PARTS`, with all its bars; several may be computed at once.
+
+        Raises:
+            LakeBarsError: prices and sizes have more digits than an exact product can hold.
+        """
+        first, last = self._window
+        start, end = (first + (last - first) * n / PARTS for n in (number, number + 1))
+        path = self._folder / f"bars-{number}.csv"
+        path.touch()
+        if self.trades:
+            with self._engine.cursor() as engine:
+                self._write(engine, start, end, path)
+        return Part(start, end, path)
+
+    def _put_together(self) -> None:
+        self.trades, plain = self._engine.execute(_PLAIN).fetchone()
+        if plain:
+            self._engine.execute("create view trades as select *, false as differs from seen")
+            return
+        self._engine.execute(_TRADES)
+        self._engine.execute(_ONE_BY_ONE)
+        (self.trades,) = self._engine.execute("select count(*) from trades").fetchone()
+        self.undecided = tuple(market for (market,) in self._engine.execute(_UNDECIDED).fetchall())
+
+    def _write(self, engine: Any, start: datetime, end: datetime, path: Path) -> None:
+        where = f"event_at >= {_moment(start)} and event_at < {_moment(end)}"
+        if self.undecided:
+            where += f" and market not in ({_listed(self.undecided)})"
+        if not _exact(engine, _USUAL.format(where=where)):
+            classes = _classes(_shapes(engine, where))
+            each = (_bars(widest, f"{where} and market in ({_listed(markets)})") for widest, markets in classes)
+            if not _exact(engine, " union all ".join(each)):
+                raise LakeBarsError(f"the sum of a minute needs more than {_WIDEST} digits")
+        engine.execute(_COPY.format(columns=", ".join(COLUMNS), target=_quoted(str(path))))
+
+
+@contextmanager
+def computed(
     paths: Sequence[Path],
     exchange: str,
     window: tuple[datetime, datetime],
     known: Sequence[str] | None,
     folder: Path,
-) -> LakeBars:
+) -> Iterator[LakeBars]:
     """Bars of the trades in ``paths`` (Parquet) that were executed in ``window`` (UTC, its end not included).
 
-    ``known`` are the markets that the exchange lists, None where no list of it has arrived; ``folder`` takes the file
+    ``known`` are the markets that the exchange lists, None where no list of it has arrived; ``folder`` takes the files
     and what doesn't fit into memory.
-
-    Raises:
-        LakeBarsError: prices and sizes have more digits than an exact product can hold.
     """
-    target = folder / "bars.csv"
     if not paths:
-        target.touch()
-        return LakeBars(target, 0, ())
+        yield LakeBars(None, window, folder)
+        return
     with duckdb.connect() as engine:
         engine.execute(
-            f"set memory_limit = '{_MEMORY}'; set temp_directory = {_quoted(str(folder))}; set timezone = 'UTC'"
+            f"set memory_limit = '{_MEMORY}'; set temp_directory = {_quoted(str(folder))}; set timezone = 'UTC'; "
+            "set parquet_metadata_cache = true"
         )
-        _read(engine, paths, exchange, window, known)
-        counted = engine.execute("select count(*) from trades").fetchone()
-        undecided = [market for (market,) in engine.execute(_UNDECIDED).fetchall()]
-        _write(engine, target, undecided)
-    return LakeBars(target, counted[0] if counted else 0, tuple(undecided))
+        engine.execute(_seen(paths, exchange, window, known))
+        yield LakeBars(engine, window, folder)
 
 
-def _read(
-    engine: Any, paths: Sequence[Path], exchange: str, window: tuple[datetime, datetime], known: Sequence[str] | None
-) -> None:
-    listed = ", ".join(_quoted(str(path)) for path in paths)
-    markets = "" if known is None else f"and market in ({', '.join(map(_quoted, known)) or 'null'})"
-    text = _SEEN.format(paths=f"[{listed}]", rules=" ".join(rules(CONTRACTS["trade"])), known=markets)
-    for name, value in (("exchange", exchange), ("start", window[0].isoformat()), ("end", window[1].isoformat())):
-        text = text.replace(f"${name}", _quoted(value) + ("" if name == "exchange" else "::timestamptz"))
-    engine.execute(text)
-    if engine.execute(_PLAIN).fetchall() == [(True,)]:
-        engine.execute(_AS_SEEN)
-    else:
-        engine.execute(_TRADES)
-        engine.execute(_ONE_BY_ONE)
+def _seen(paths: Sequence[Path], exchange: str, window: tuple[datetime, datetime], known: Sequence[str] | None) -> str:
+    markets = "" if known is None else f"and market in ({_listed(known) or 'null'})"
+    text = _SEEN.format(paths=f"[{_listed(map(str, paths))}]", rules=" ".join(rules(CONTRACTS["trade"])), known=markets)
+    for name, value in (("exchange", _quoted(exchange)), ("start", _moment(window[0])), ("end", _moment(window[1]))):
+        text = text.replace(f"${name}", value)
+    return text
 
 
-def _write(engine: Any, target: Path, undecided: Sequence[str]) -> None:
-    shapes = [shape for shape in _shapes(engine) if shape.market not in undecided]
-    if not shapes:
-        target.touch()
-        return
-    bars = " union all ".join(
-        _BARS.format(key=_KEY, value=_value(widest), markets=", ".join(_quoted(market) for market in markets))
-        for widest, markets in _classes(shapes)
-    )
+def _exact(engine: Any, query: str) -> bool:
+    """Make the table of bars, of this cursor alone; whether its numbers are the trades' to the digit."""
     try:
-        engine.execute(_COPY.format(bars=bars, target=_quoted(str(target))))
-    except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
-        raise LakeBarsError(f"the sum of a minute needs more than {_WIDEST} digits: {error}") from error
+        engine.execute(f"create or replace temp table bars as {query}")
+    except (duckdb.ConversionException, duckdb.OutOfRangeException):
+        return False
+    return bool(engine.execute("select coalesce(bool_and(exact), true) from bars").fetchone()[0])
 
 
 class _Shape(NamedTuple):
@@ -180,22 +221,21 @@ class _Shape(NamedTuple):
         return self.price[0] + self.size[0] <= _WIDEST
 
 
-def _shapes(engine: Any) -> list[_Shape]:
-    if engine.execute(_ALL_USUAL).fetchall() == [(True,)]:
-        markets = engine.execute("select distinct market from trades order by market").fetchall()
-        return [_Shape(market, _USUAL, _USUAL) for (market,) in markets]
+def _bars(shape: _Shape, where: str) -> str:
+    """The price takes what the size leaves of 38 digits: of two types of at most 18, DuckDB's product has no more."""
+    price = _AS.format(column="price", type=f"{_WIDEST - shape.size[0]}, {shape.price[1]}")
+    size = _AS.format(column="size", type="{}, {}".format(*shape.size))
+    return _BARS.format(price=price, size=size, where=where)
+
+
+def _shapes(engine: Any, where: str) -> list[_Shape]:
     asked = {
         column: ", ".join(_FITS.format(column=column, scale=scale) for scale in _SCALES) for column in ("price", "size")
     }
     return [
         _Shape(market, *(_decimal(*row[n : n + 1 + len(_SCALES)]) for n in (0, 1 + len(_SCALES))))
-        for market, *row in engine.execute(_SHAPES.format(**asked)).fetchall()
+        for market, *row in engine.execute(_SHAPES.format(where=where, **asked)).fetchall()
     ]
-
-
-def _value(shape: _Shape) -> str:
-    """The price takes what the size leaves of 38 digits: of two types of at most 18, DuckDB's product has no more."""
-    return _VALUE.format(price=f"{_WIDEST - shape.size[0]}, {shape.price[1]}", size="{}, {}".format(*shape.size))
 
 
 def _decimal(digits: int, *enough: bool) -> tuple[int, int]:
@@ -226,6 +266,14 @@ def _classes(shapes: list[_Shape]) -> Iterator[tuple[_Shape, list[str]]]:
 def _widest(types: list[tuple[int, int]]) -> tuple[int, int]:
     scale = max(scale for _, scale in types)
     return max(width - own for width, own in types) + scale, scale
+
+
+def _listed(texts: Iterable[str]) -> str:
+    return ", ".join(map(_quoted, texts))
+
+
+def _moment(moment: datetime) -> str:
+    return f"{_quoted(moment.isoformat())}::timestamptz"
 
 
 def _quoted(text: str) -> str:

@@ -10,7 +10,8 @@ untaken as (
     select
         touched.exchange,
         touched.market,
-        {{ floor_to('1 day', 'touched.bucket_at') }} as day_at
+        touched.bucket_at,
+        touched.until_at
     from {{ source('ops', 'touched_bucket') }} as touched
     inner join {{ source('ops', 'build') }} as build on touched.build_id = build.build_id
     where build.dataset = 'trade'
@@ -64,5 +65,6 @@ where (trade_count <> 0 or volume_base <> 0 or volume_quote <> 0)
         from untaken
         where untaken.exchange = surplus.exchange
             and untaken.market = surplus.market
-            and untaken.day_at = surplus.day_at
+            and untaken.bucket_at < surplus.day_at + interval '1 day'
+            and untaken.until_at > surplus.day_at
     )

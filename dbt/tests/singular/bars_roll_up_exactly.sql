@@ -38,7 +38,8 @@ lagging as (
     select
         touched.exchange,
         touched.market,
-        {{ floor_to('1 day', 'touched.bucket_at') }} as day_at
+        touched.bucket_at,
+        touched.until_at
     from {{ source('ops', 'touched_bucket') }} as touched
     inner join lagging_builds on touched.build_id = lagging_builds.build_id
 )
@@ -54,7 +55,8 @@ where
         from lagging
         where lagging.exchange = layers.exchange
             and lagging.market = layers.market
-            and lagging.day_at = layers.day_at
+            and lagging.bucket_at < layers.day_at + interval '1 day'
+            and lagging.until_at > layers.day_at
     )
 group by exchange, market, day_at
 having count(*) <> 6

@@ -485,7 +485,8 @@ def test_while_gold_has_builds_to_take_a_difference_is_open(gold: Place) -> None
     run(gold, "INSERT INTO silver.trade VALUES ('upbit', 'BTC-KRW', %s, 1, 1)", T0)
     assert summed(gold)[0].status == "red"
     run(gold, "INSERT INTO ops.build (dataset) VALUES ('trade')")
-    run(gold, "INSERT INTO ops.touched_bucket SELECT build_id, 'upbit', 'BTC-KRW', %s FROM ops.build", T0)
+    touched = "INSERT INTO ops.touched_bucket SELECT build_id, 'upbit', 'BTC-KRW', %s, %s FROM ops.build"
+    run(gold, touched, T0, T0 + timedelta(minutes=1))
     found = summed(gold)
     assert found[0].status == "open"
     assert found[0].detail["waiting_layers"] == sorted(WIDTHS)

@@ -76,7 +76,10 @@ def test_dbt_keeps_its_marks_and_accounts(filled: Place) -> None:
     dbt = filled.connect("tidemark_dbt")
     dbt.execute("INSERT INTO ops.load_mark (load_id, consumer) SELECT load_id, 'silver.trade' FROM ops.load_ledger")
     dbt.execute("INSERT INTO ops.build (dataset) VALUES ('trade')")
-    dbt.execute("INSERT INTO ops.touched_bucket SELECT build_id, 'upbit', 'BTC-KRW', now() FROM ops.build")
+    dbt.execute("""
+        INSERT INTO ops.touched_bucket
+        SELECT build_id, 'upbit', 'BTC-KRW', now(), now() + interval '1 minute' FROM ops.build
+    """)
     dbt.execute("INSERT INTO ops.build_mark (build_id, consumer) SELECT build_id, 'gold.ohlcv_1m' FROM ops.build")
     for table in (
         "ops.load_mark",
