@@ -10,6 +10,7 @@ neither jsonb nor arrays of numeric, and cannot share psycopg's transaction with
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -31,25 +32,20 @@ _EPOCH_US: Final = 946_684_800_000_000  # PostgreSQL counts from 2000-01-01, Arr
 _NUMERIC_OID: Final = 1700
 _GROUPS: Final = 10  # 20 digits before the point and 20 behind it, four to a group
 _NEGATIVE: Final = 0x4000
+_WEIGHT: Final = 4  # of the first group: the fifth before the point
+#: A field of numeric as 16-bit words: its length (two words), groups, weight, sign, decimals shown, the groups.
+_WORDS: Final = 6 + _GROUPS
 
 Array = npt.NDArray[Any]
-_FIXED_NUMERIC = np.dtype(
-    [
-        ("length", ">i4"),
-        ("ndigits", ">i2"),
-        ("weight", ">i2"),
-        ("sign", ">u2"),
-        ("dscale", ">i2"),
-        ("digits", ">i2", (_GROUPS,)),
-    ]
-)
+#: How many zeros a group of four digits ends with.
+_ZEROS: Final = np.array([4, *(len(str(n)) - len(str(n).rstrip("0")) for n in range(1, 10_000))], np.uint8)
 
 
 class EncodingError(Exception):
     """A column holds what the warehouse cannot; the message names it."""
 
 
-def encode(batch: pa.RecordBatch, fields: tuple[Field, ...], load_id: int) -> bytes:
+def encode(batch: pa.RecordBatch, fields: tuple[Field, ...], load_id: int) -> bytes | memoryview:
     """The rows of ``batch`` (columns by name) as binary COPY tuples: ``load_id``, then ``fields`` in order.
 
     Send :data:`HEADER` before the first batch and :data:`TRAILER` after the last.
@@ -65,7 +61,7 @@ def encode(batch: pa.RecordBatch, fields: tuple[Field, ...], load_id: int) -> by
         parts += _field(field, _column(batch, field))
     rows = pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.binary()))
     offsets = np.frombuffer(rows.buffers()[1], np.int32)[rows.offset : rows.offset + len(rows) + 1]
-    return bytes(memoryview(rows.buffers()[2])[offsets[0] : offsets[-1]])
+    return memoryview(rows.buffers()[2])[offsets[0] : offsets[-1]]
 
 
 def _column(batch: pa.RecordBatch, field: Field) -> pa.Array:
@@ -124,7 +120,8 @@ def _booleans(column: pa.Array) -> pa.Array:
 
 def _fixed(fields: Array, column: pa.Array) -> pa.Array:
     """Fields that are all equally long, with the nulls of ``column`` put in."""
-    encoded = _binary(fields.view(np.uint8).reshape(len(fields), fields.dtype.itemsize))
+    width = fields.dtype.itemsize * math.prod(fields.shape[1:])
+    encoded = _binary(fields.view(np.uint8).reshape(len(fields), width))
     if not column.null_count:
         return encoded
     return pc.if_else(pc.is_valid(column), encoded, pa.scalar(_NULL, pa.binary()))
@@ -143,26 +140,26 @@ def _numerics(column: pa.Array) -> Array:
 
     The server strips leading and trailing zero groups itself, so all values can be sent equally long.
     """
-    limbs, negative = _magnitudes(column)
-    low, limbs = _divide(limbs, 10**9)
-    high, limbs = _divide(limbs, 10**9)
-    fraction = high * np.uint64(10**9) + low
-    tail, limbs = _divide(limbs, 10**8)
-    whole = limbs[0] | limbs[1] << np.uint64(32)  # at most 12 digits are left
-    fields = np.zeros(len(column), _FIXED_NUMERIC)
-    fields["length"], fields["ndigits"], fields["weight"] = _FIXED_NUMERIC.itemsize - 4, _GROUPS, 4
-    fields["sign"] = np.where(negative, _NEGATIVE, 0)
-    fields["dscale"] = DECIMAL_SCALE - _trailing_zeros(fraction)
-    digits = fields["digits"]
-    _split(whole, digits[:, 0:3])
-    _split(tail, digits[:, 3:5])
-    _split(fraction // np.uint64(100), digits[:, 5:9])
-    digits[:, 9] = fraction % np.uint64(100) * np.uint64(100)
-    return fields
+    low, high, negative = _magnitudes(column)
+    head, tail, fraction = (_split if not len(high) or high.max() < _FITS else _split_any)(low, high)
+    words = np.empty((_WORDS, len(column)), np.uint16)  # a row each word: whole columns are written at once
+    words[0], words[1], words[2], words[3] = 0, 2 * (_WORDS - 2), _GROUPS, _WEIGHT
+    words[4] = negative * np.uint16(_NEGATIVE)
+    groups = words[6:]
+    first, head = _cut(head, 10**8)
+    decimals, last = _cut(fraction, 100)
+    _group(first, groups[0:1])
+    _group(head, groups[1:3])
+    _group(tail, groups[3:5])
+    for place, half in zip((5, 7), _cut(decimals, 10**8), strict=True):
+        _group(half, groups[place : place + 2])
+    groups[9] = last * np.uint64(100)
+    words[5] = _decimals(groups)
+    return words.T.astype(">u2", order="C")
 
 
-def _magnitudes(column: pa.Array) -> tuple[list[Array], Array]:
-    """Absolute unscaled values as four 32-bit limbs (least first), and which of them are negative."""
+def _magnitudes(column: pa.Array) -> tuple[Array, Array, Array]:
+    """Absolute unscaled values as two 64-bit words, low and high, and which of them are negative."""
     words: Array = np.zeros((0, 2), np.uint64)
     if len(column):
         words = np.frombuffer(column.buffers()[1], "<u8", 2 * len(column), 16 * column.offset).reshape(-1, 2)
@@ -170,43 +167,71 @@ def _magnitudes(column: pa.Array) -> tuple[list[Array], Array]:
         words = words * column.is_valid().to_numpy(zero_copy_only=False).astype(np.uint64)[:, None]
     low, high = words[:, 0], words[:, 1]
     negative = high >> np.uint64(63) == 1
-    flipped_low = np.where(negative, ~low + np.uint64(1), low)
+    if not negative.any():
+        return low, high, negative
     carry = (negative & (low == 0)).astype(np.uint64)
-    flipped_high = np.where(negative, ~high + carry, high)
+    return np.where(negative, ~low + np.uint64(1), low), np.where(negative, ~high + carry, high), negative
+
+
+#: High words below this belong to values below 3e14, whose quotient by 10^18 a float gives but for one.
+_FITS: Final = 2**44
+_ONE: Final = 10**DECIMAL_SCALE
+
+
+def _split(low: Array, high: Array) -> tuple[Array, Array, Array]:
+    """Of each value: the digits before the point but the last eight, these eight, the eighteen behind it."""
+    whole = ((high.astype(np.float64) * 2.0**64 + low.astype(np.float64)) / _ONE).astype(np.uint64)
+    fraction = (low - whole * np.uint64(_ONE)).view(np.int64)  # small, so it is right without the high words
+    off = (fraction >= _ONE).astype(np.int64) - (fraction < 0)
+    fraction -= off * _ONE
+    whole += off.view(np.uint64)
+    return *_cut(whole, 10**8), fraction.view(np.uint64)
+
+
+def _split_any(low: Array, high: Array) -> tuple[Array, Array, Array]:
+    """The same for values of any size, by long division."""
     mask, shift = np.uint64(0xFFFF_FFFF), np.uint64(32)
-    return [flipped_low & mask, flipped_low >> shift, flipped_high & mask, flipped_high >> shift], negative
+    limbs = [low & mask, low >> shift, high & mask, high >> shift]
+    last, limbs = _divide(limbs, 10**9)
+    first, limbs = _divide(limbs, 10**9)
+    tail, limbs = _divide(limbs, 10**8)
+    return limbs[0] | limbs[1] << shift, tail, first * np.uint64(10**9) + last  # at most 12 digits are left
 
 
 def _divide(limbs: list[Array], divisor: int) -> tuple[Array, list[Array]]:
     """Remainder and quotient of long division by a divisor below 2^32."""
-    by, shift = np.uint64(divisor), np.uint64(32)
+    shift = np.uint64(32)
     rest = np.zeros_like(limbs[0])
     quotient: list[Array] = []
     for limb in reversed(limbs):
-        value = rest << shift | limb
-        whole = value // by
-        rest = value - whole * by
+        whole, rest = _cut(rest << shift | limb, divisor)
         quotient.insert(0, whole)
     return rest, quotient
 
 
-def _split(values: Array, into: Array) -> None:
-    """Write ``values`` into the columns of ``into`` as groups of four digits, most significant first."""
-    for place in reversed(range(into.shape[1])):
-        into[:, place] = values % np.uint64(10_000)
-        values = values // np.uint64(10_000)
+def _cut(values: Array, divisor: int) -> tuple[Array, Array]:
+    """Quotient and remainder, twice as fast as numpy's own remainder."""
+    whole = values // np.uint64(divisor)
+    return whole, values - whole * np.uint64(divisor)
 
 
-def _trailing_zeros(fraction: Array) -> Array:
-    """How many of the 18 decimals are zeros at the end (18 for a whole number)."""
-    zeros = np.where(fraction == 0, DECIMAL_SCALE, 0)
-    rest = np.where(fraction == 0, np.uint64(1), fraction)
-    for step in (16, 8, 4, 2, 1):
-        power = np.uint64(10**step)
-        divisible = rest % power == 0
-        rest = np.where(divisible, rest // power, rest)
-        zeros = zeros + divisible * step
-    return zeros
+def _group(values: Array, into: Array) -> None:
+    """Write ``values`` below 10^8 into the rows of ``into`` as groups of four digits, most significant first."""
+    small = values.astype(np.uint32)
+    for row in reversed(into):
+        left = small // np.uint32(10_000)
+        row[:] = small - left * np.uint32(10_000)
+        small = left
+
+
+def _decimals(groups: Array) -> Array:
+    """How many of the 18 decimals, the last five of these groups, are left without the zeros at their end."""
+    zeros = _ZEROS.take(groups[5])
+    for group in groups[6:9]:
+        zeros = np.where(group == 0, zeros + np.uint8(4), _ZEROS.take(group))
+    last = groups[9]  # two digits and two zeros
+    shown: Array = DECIMAL_SCALE - np.where(last == 0, zeros + np.uint8(2), _ZEROS.take(last) - np.uint8(2))
+    return shown
 
 
 def _arrays(column: pa.Array) -> pa.Array:

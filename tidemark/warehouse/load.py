@@ -39,7 +39,7 @@ from tidemark.warehouse.connection import Connection, WarehouseError
 
 log = logging.getLogger(__name__)
 
-_BATCH_ROWS: Final = 20_000
+_BATCH_ROWS: Final = 10_000
 _HOUR_US: Final = 3_600_000_000
 _LOCK_SEED: Final = 4_130_001
 #: What can be wrong with one object, so that the others still load.
@@ -449,7 +449,9 @@ def _copy(connection: Connection, found: _Object, load_id: int) -> int:
         return cursor.rowcount
 
 
-def _one_ahead(thread: ThreadPoolExecutor, tasks: Iterator[Callable[[], bytes]]) -> Iterator[bytes]:
+def _one_ahead(
+    thread: ThreadPoolExecutor, tasks: Iterator[Callable[[], bytes | memoryview]]
+) -> Iterator[bytes | memoryview]:
     """The outcome of each task in order; while one is used the next is made in ``thread``."""
     following = None
     for task in tasks:

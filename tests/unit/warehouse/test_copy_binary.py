@@ -8,6 +8,8 @@ from decimal import Context, Decimal, localcontext
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tidemark.contracts import Field, Kind
 from tidemark.warehouse import copy_binary
@@ -18,7 +20,7 @@ DECIMAL = pa.decimal128(38, 18)
 def encoded(kind: Kind, values: list[object], type_: pa.DataType) -> list[bytes]:
     """The column's payloads, one a row (None: null), taken out of the tuples again."""
     batch = pa.record_batch({"x": pa.array(values, type_)})
-    data = copy_binary.encode(batch, (Field("x", kind, ""),), 7)
+    data = bytes(copy_binary.encode(batch, (Field("x", kind, ""),), 7))
     found: list[bytes | None] = []
     while data:
         assert struct.unpack_from(">hiq", data) == (2, 8, 7), "two fields, the first the load's id"
@@ -56,6 +58,23 @@ def test_a_decimal_keeps_its_value_and_loses_only_zeros_at_its_end(value: str, s
     assert f"{numeric(payload):f}" == shown
 
 
+#: Unscaled: those that a float's quotient finds, with the values at which it is off by one, and any at all.
+QUICK = st.integers(0, 3 * 10**14).flatmap(
+    lambda whole: st.integers(-3, 3).map(lambda near: whole * 10**18 + near)
+) | st.integers(-(3 * 10**32), 3 * 10**32)
+ANY = st.integers(-(10**38) + 1, 10**38 - 1)
+
+
+@settings(max_examples=200)
+@given(st.lists(QUICK, max_size=20) | st.lists(ANY | QUICK, max_size=20))
+def test_any_decimal_keeps_its_value(unscaled: list[int]) -> None:
+    values = [Decimal(value).scaleb(-18, Context(prec=60)) for value in unscaled]
+    for value, payload in zip(values, encoded(Kind.DECIMAL, list(values), DECIMAL), strict=True):
+        assert numeric(payload) == value
+        (shown,) = struct.unpack_from(">h", payload, 6)
+        assert shown == max(-value.normalize(Context(prec=60)).as_tuple().exponent, 0)  # type: ignore[operator]
+
+
 def test_nulls_are_nulls_in_every_kind() -> None:
     types = {
         Kind.TEXT: pa.string(),
@@ -72,7 +91,7 @@ def test_nulls_are_nulls_in_every_kind() -> None:
 
 def test_a_column_that_an_older_writer_did_not_know_is_null() -> None:
     batch = pa.record_batch({"y": pa.array([1])})
-    data = copy_binary.encode(batch, (Field("x", Kind.DECIMALS, ""),), 7)
+    data = bytes(copy_binary.encode(batch, (Field("x", Kind.DECIMALS, ""),), 7))
     assert data.endswith(b"\xff\xff\xff\xff")
 
 
@@ -88,7 +107,7 @@ def test_texts_json_times_and_flags() -> None:
 def test_lists_hold_their_own_elements_also_in_a_slice() -> None:
     values = [[Decimal(1)], [], None, [Decimal("2.5"), Decimal("-3")], [Decimal(9)]]
     column = pa.array(values, pa.list_(DECIMAL)).slice(1, 3)
-    data = copy_binary.encode(pa.record_batch({"x": column}), (Field("x", Kind.DECIMALS, ""),), 7)
+    data = bytes(copy_binary.encode(pa.record_batch({"x": column}), (Field("x", Kind.DECIMALS, ""),), 7))
     empty, null, two = data[14:30], data[44:48], data[66:]
     assert empty == struct.pack(">iiii", 12, 0, 0, 1700)
     assert null == b"\xff\xff\xff\xff"
