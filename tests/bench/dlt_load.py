@@ -1,6 +1,6 @@
 """Timed, in the yardsticks' environment: dlt loads the landing objects' rows. ``python dlt_load.py <url> <lake>``.
 
-Its quickest way into PostgreSQL: Arrow tables in, CSV on disk, COPY. Columns, rows and objects are those that ours
+Its quickest way into PostgreSQL: Arrow tables in, Parquet on disk, ADBC. Columns, rows and objects are those that ours
 loads; the table is a plain one, without partitions and without a ledger, and goes into a schema of its own.
 """
 
@@ -34,7 +34,7 @@ def main() -> None:
         where = dlt.destinations.postgres(url.replace("@", ":none@", 1))
         pipeline = dlt.pipeline("bench", pipelines_dir=folder, destination=where, dataset_name="dlt_bench")
         began = time.perf_counter()
-        pipeline.run(trades(), loader_file_format="csv").raise_on_failed_jobs()
+        pipeline.run(trades(), loader_file_format="parquet").raise_on_failed_jobs()
         seconds = time.perf_counter() - began
     print(json.dumps({"count": sum(pq.read_metadata(path).num_rows for path in objects), "seconds": seconds}))
 
