@@ -364,14 +364,16 @@ def _land(
     """Write and load an object for each chain object and dataset."""
     for (home, dataset), reads in homes.items():
         topic = naming.raw_topic(exchange, dataset)
-        left = _unrevived(store, home, topic, reads)
+        earlier = _generations(store, home, topic)
+        left = _unrevived(store, home, earlier, reads)
         tally.outcomes["revived before"] += len(reads) - len(left)
         while left and not dry_run:
-            path = _write(store, home, topic, left)
+            path = _write(store, home, topic, len(earlier) + 1, left)
             if path is not None:
                 load_path(connection, store, path)
                 break
-            left = _unrevived(store, home, topic, reads)  # another run was faster: what it left out is still to do
+            earlier = _generations(store, home, topic)  # another run was faster: what it left out is still to do
+            left = _unrevived(store, home, earlier, reads)
         if left:
             tally.objects += 1
             tally.hours.add(home.hour_at)
@@ -379,9 +381,11 @@ def _land(
             tally.outcomes.update(read.outcome for read in left.values())
 
 
-def _unrevived(store: ObjectStore, home: Home, topic: str, reads: Mapping[int, _Read]) -> dict[int, _Read]:
+def _unrevived(
+    store: ObjectStore, home: Home, earlier: Sequence[Footer], reads: Mapping[int, _Read]
+) -> dict[int, _Read]:
     """Those that no earlier generation has, and that the chain object really has no rows of."""
-    taken = {one.offset for footer in _generations(store, home, topic) for one in footer.revived}
+    taken = {one.offset for footer in earlier for one in footer.revived}
     try:
         offsets = parquet.read(store.get(home.path), ["kafka_offset"])["kafka_offset"]
     except ObjectMissingError:
@@ -399,8 +403,8 @@ def _prefix(home: Home, topic: str) -> str:
     return naming.revived_prefix(topic, home.topic, home.cluster, home.epoch, home.partition, home.start)
 
 
-def _write(store: ObjectStore, home: Home, topic: str, reads: Mapping[int, _Read]) -> str | None:
-    """The next generation's path; None when another run has just written it."""
+def _write(store: ObjectStore, home: Home, topic: str, number: int, reads: Mapping[int, _Read]) -> str | None:
+    """The path of generation ``number``, the one behind those that were looked at; None when another run was faster."""
     place = {"kafka_cluster": home.cluster, "kafka_epoch": home.epoch}
     rows = [{**row, **place} for read in reads.values() for row in read.rows]
     received = [read.letter.received_ns for read in reads.values() if read.rows]
@@ -416,6 +420,5 @@ def _write(store: ObjectStore, home: Home, topic: str, reads: Mapping[int, _Read
         revived=tuple(Revived(n, read.outcome, read.letter.reason) for n, read in sorted(reads.items())),
     )  # fmt: skip
     data = parquet.write(CONTRACTS[naming.parse_raw_topic(topic).dataset], rows, footer)
-    number = len(_generations(store, home, topic)) + 1
     path = f"{_prefix(home, topic)}{number:04d}.parquet"
     return path if store.put_new(path, data) else None

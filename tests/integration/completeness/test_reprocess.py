@@ -128,6 +128,28 @@ def test_done_twice_and_by_two_at_once_nothing_doubles(buried: Place, fixed: Non
     assert account(buried) == {"trade": (9, 1, 0), "system": (2, 0, 1)}
 
 
+def test_a_run_that_another_one_overtakes_leaves_it_what_it_has_done(
+    buried: Place, fixed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = reprocess._unrevived
+    others: list[reprocess.ReprocessSummary] = []
+
+    def overtaken(*arguments: Any) -> Any:
+        found = looked(*arguments)
+        if not others:  # between its look and its write
+            monkeypatch.undo()
+            monkeypatch.setitem(frames.TYPES, "trade2", ("trade", None))
+            others.append(reprocess.run(buried.settings, "upbit"))
+        return found
+
+    monkeypatch.setattr(reprocess, "_unrevived", overtaken)
+    assert reprocess.run(buried.settings, "upbit").rows == 0
+    assert others[0].rows == 4
+    assert buried.value("SELECT count(*) FROM ops.revived") == 4
+    assert load.run(buried.settings, "trade", "upbit").objects == 0
+    assert account(buried) == {"trade": (9, 1, 0), "system": (2, 0, 1)}
+
+
 def test_what_landed_and_was_not_loaded_is_loaded_by_the_next_load(
     buried: Place, fixed: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
