@@ -86,6 +86,7 @@ def test_the_old_root_is_gone(idle: Simulator) -> None:
             ask(idle, path)
 
 
+@pytest.mark.usefixtures("still_clock")
 def test_too_many_messages_cut_the_connection() -> None:
     async def run(simulator: Simulator) -> None:
         async with opened(simulator, "/public/ws", *[binance("SUBSCRIBE", "btcusdt@depth")] * 11) as ws:
@@ -367,6 +368,7 @@ def test_other_rest_answers(idle: Simulator) -> None:
     assert day["count"] == day["lastId"] - day["firstId"] + 1
 
 
+@pytest.mark.usefixtures("still_clock")
 def test_weights_are_told_and_kept() -> None:
     with served(replace(past(wait_for="all-trades"), limits=True)) as simulator, requests.Session() as session:
         used = 0

@@ -85,12 +85,14 @@ def test_a_good_arg_stands_beside_a_bad_one(idle: Simulator) -> None:
     assert [frame["event"] for frame in answer] == ["error", "subscribe"]
 
 
+@pytest.mark.usefixtures("still_clock")
 def test_more_requests_than_an_hour_allows_are_refused() -> None:
     with served(replace(past(wait_for="all-trades"), limits=True)) as simulator:
         answer = ask(simulator, PUBLIC, *[okx("subscribe", ("trades", BTC))] * 482)
         assert [frame.get("code") for frame in answer] == [None] * 480 + ["60014"] * 2
 
 
+@pytest.mark.usefixtures("still_clock")
 def test_connections_too_fast_are_refused() -> None:
     async def run(simulator: Simulator) -> None:
         async with aiohttp.ClientSession() as session:
@@ -339,6 +341,7 @@ def test_rest_errors(idle: Simulator, path: str, parameters: dict[str, str], sta
     assert (answer.status_code, answer.json()["code"], answer.json()["data"]) == (status, code, [])
 
 
+@pytest.mark.usefixtures("still_clock")
 def test_rest_is_limited_by_path() -> None:
     with served(replace(past(wait_for="all-trades"), limits=True)) as simulator:
         url = f"{simulator.url}/api/v5/public/time"

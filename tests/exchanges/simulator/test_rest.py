@@ -237,6 +237,7 @@ def test_errors_are_named_by_number(exchange: Simulator, path: str, parameters: 
     assert body["error"]["message"]
 
 
+@pytest.mark.usefixtures("still_clock")
 def test_eleven_requests_a_second_are_one_too_many_and_going_on_is_punished() -> None:
     with served(replace(past(), limits=True)) as simulator:
         answers = [requests.get(simulator.url + "/v1/market/all", timeout=5) for _ in range(11)]
@@ -250,6 +251,7 @@ def test_eleven_requests_a_second_are_one_too_many_and_going_on_is_punished() ->
         assert "blocked" in decoded(blocked.content)["error"]["message"]
 
 
+@pytest.mark.usefixtures("still_clock")
 def test_web_pages_get_one_request_in_ten_seconds() -> None:
     with served(replace(past(), limits=True)) as simulator:
         page = {"Origin": "http://example.org"}

@@ -198,6 +198,7 @@ def test_only_realtime_has_no_snapshot_and_only_snapshot_nothing_else() -> None:
     assert told.count(("ticker", "SNAPSHOT")) == 1
 
 
+@pytest.mark.usefixtures("still_clock")
 def test_connections_and_messages_are_limited() -> None:
     async def too_many_messages(simulator: Simulator) -> None:
         async with socket(simulator, *["PING"] * 6) as ws:
