@@ -18,8 +18,9 @@ A KST day is 15:00Z to 15:00Z, so hourly bars tile it. Definitions:
   its trades were received, is red.
   ``provisional``: one of those is still open. Time without a connection is a gap, and named beside.
 
-Markets quoted in KRW and all others are ranked apart. A market whose name holds other characters than capital letters
-and digits is in the totals, but never named.
+Markets quoted in KRW and all others are ranked apart. Markets of other exchanges than ``facts.HOME`` are named with
+theirs (``OKX:BTC-USDT``). One whose name holds other characters than capital letters and digits is in the totals, but
+never named.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from typing import Any, Final
 
 from psycopg.rows import class_row, dict_row
 
-from alerts.report.facts import KST, Fact, FactSet, Series, Unit, is_market
+from alerts.report.facts import KST, Fact, FactSet, Series, Unit, is_market, name_of
 from tidemark.warehouse.connection import Connection
 
 HOURS: Final = 24
@@ -58,6 +59,11 @@ class Day:
     turnover: Decimal
     trades: int
     before: Decimal | None
+
+    @property
+    def name(self) -> str:
+        """What the report calls it; empty where it can't be named."""
+        return name_of(self.exchange, self.market)
 
     @property
     def quote(self) -> str:
@@ -159,7 +165,7 @@ def _group(book: _Book, group: str, days: Sequence[Day]) -> None:
     if not days:
         return
     _totals(book, group, days)
-    named = [day for day in days if is_market(day.market)]
+    named = [day for day in days if day.name]
     top = TOP[group]
     total = sum((day.turnover for day in days), Decimal(0))
     rankings: tuple[tuple[str, Iterable[Day], Callable[[Day], Decimal]], ...] = (
@@ -188,7 +194,7 @@ def _totals(book: _Book, group: str, days: Sequence[Day]) -> None:
 
 
 def _entry(book: _Book, prefix: str, day: Day, rank: int, total: Decimal | None) -> None:
-    about = {"mart": _BARS, "subject": day.market, "exchange": day.exchange}
+    about = {"mart": _BARS, "subject": day.name, "exchange": day.exchange}
     unit: Unit = "krw" if day.quote == "KRW" else "asset"
     price = {**about, "of": "price" if unit == "krw" else day.quote}
     amount = {**about, "of": "" if unit == "krw" else day.quote}
@@ -220,17 +226,18 @@ def _charts(connection: Connection, book: _Book, report_date: date) -> None:
     """Hourly series: KRW turnover, and the closes of every market that a fact is about."""
     named = sorted({fact.subject for fact in book.facts if is_market(fact.subject)})
     rows = connection.execute(
-        "select market, extract(epoch from bucket_at - %(start)s)::int / 3600, close, volume_quote from gold.ohlcv_1h "
-        "where bucket_at >= %(start)s and bucket_at < %(end)s and trade_count > 0 order by exchange, market, bucket_at",
+        "select exchange, market, extract(epoch from bucket_at - %(start)s)::int / 3600, close, volume_quote "
+        "from gold.ohlcv_1h where bucket_at >= %(start)s and bucket_at < %(end)s and trade_count > 0 "
+        "order by exchange, market, bucket_at",
         _bounds(report_date),
     ).fetchall()
     turnover = [Decimal(0)] * HOURS
-    closes: dict[str, list[Decimal | None]] = {market: [None] * HOURS for market in named}
-    for market, hour, close, volume in rows:
+    closes: dict[str, list[Decimal | None]] = {name: [None] * HOURS for name in named}
+    for exchange, market, hour, close, volume in rows:
         if market.endswith("-KRW"):
             turnover[hour] += volume
-        if market in closes:
-            closes[market][hour] = close
+        if (name := name_of(exchange, market)) in closes:
+            closes[name][hour] = close
     if any(turnover):
         book.series.append(Series("krw.turnover", _BARS, tuple(turnover)))
     book.series.extend(Series(f"close.{name}", _BARS, tuple(values), name) for name, values in closes.items())
@@ -243,8 +250,8 @@ def _price_anomalies(connection: Connection, book: _Book, report_date: date) -> 
     mart = "gold.price_anomaly_1m"
     rows = _query(connection, _PRICE_ANOMALIES, report_date)
     book.add("anomaly.price.count", len(rows), "count", mart, of="anomalies")
-    for rank, row in enumerate([r for r in rows if is_market(r["market"])][:TOP_ANOMALIES], 1):
-        about = {"mart": mart, "subject": row["market"], "exchange": row["exchange"]}
+    for rank, row in enumerate(_named(rows)[:TOP_ANOMALIES], 1):
+        about = {"mart": mart, "subject": row["name"], "exchange": row["exchange"]}
         prefix = f"anomaly.price.{rank}"
         book.add(f"{prefix}.at", int(row["bucket_at"].timestamp()), "time", **about)
         book.add(f"{prefix}.move", row["move"] * 100, "percent", signed=True, of=row["basis"], **about)
@@ -253,12 +260,18 @@ def _price_anomalies(connection: Connection, book: _Book, report_date: date) -> 
         book.add(f"{prefix}.close", row["close"], unit, of=of, **about)
 
 
+def _named(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those whose market can be named, with its name."""
+    rows = [{**row, "name": name_of(row["exchange"], row["market"])} for row in rows]
+    return [row for row in rows if row["name"]]
+
+
 def _volume_anomalies(connection: Connection, book: _Book, report_date: date) -> None:
     mart = "gold.volume_anomaly_1h"
     rows = _query(connection, _VOLUME_ANOMALIES, report_date)
     book.add("anomaly.volume.count", len(rows), "count", mart, of="anomalies")
-    for rank, row in enumerate([r for r in rows if is_market(r["market"])][:TOP_ANOMALIES], 1):
-        about = {"mart": mart, "subject": row["market"], "exchange": row["exchange"]}
+    for rank, row in enumerate(_named(rows)[:TOP_ANOMALIES], 1):
+        about = {"mart": mart, "subject": row["name"], "exchange": row["exchange"]}
         prefix = f"anomaly.volume.{rank}"
         book.add(f"{prefix}.at", int(row["bucket_at"].timestamp()), "time", **about)
         book.add(f"{prefix}.ratio", row["ratio"], "ratio", **about)

@@ -21,7 +21,10 @@ KST: Final = timezone(timedelta(hours=9), "KST")
 #: ``time`` and ``date`` are seconds since 1970 (UTC); ``asset`` is an amount of the asset named in ``of``.
 Unit = Literal["percent", "krw", "asset", "count", "ratio", "hours", "minutes", "sigma", "rank", "time", "date"]
 _ID = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
-_MARKET = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{2,10}")
+_PAIR = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{2,10}")
+_MARKET = re.compile(rf"(?:[A-Z][A-Z0-9]{{1,15}}:)?{_PAIR.pattern}")
+#: The exchange that the report is of: its markets go by their name alone.
+HOME: Final = "upbit"
 _WORD = re.compile(r"[A-Za-z0-9_.:+-]{0,60}")
 
 
@@ -30,8 +33,23 @@ class FactError(ValueError):
 
 
 def is_market(name: str) -> bool:
-    """Whether ``name`` is a canonical market spelled in the characters we let through (``BTC-KRW``)."""
+    """Whether ``name`` is one that :func:`name_of` gives."""
     return _MARKET.fullmatch(name) is not None
+
+
+def name_of(exchange: str, market: str) -> str:
+    """What the report calls a market: ``BTC-KRW`` at :data:`HOME`, ``OKX:BTC-USDT`` elsewhere.
+
+    Empty where the market's name holds characters that we don't let through: then it is never named.
+    """
+    name = market if exchange == HOME else f"{exchange.upper()}:{market}"
+    return name if _PAIR.fullmatch(market) and is_market(name) else ""
+
+
+def pair_of(name: str) -> tuple[str, str]:
+    """Base and quote of a market that :func:`name_of` named."""
+    base, _, quote = name.rpartition(":")[2].partition("-")
+    return base, quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +127,7 @@ class FactSet:
 
     @cached_property
     def markets(self) -> frozenset[str]:
-        """Canonical names of every market that some fact is about."""
+        """Names (see :func:`name_of`) of every market that some fact is about."""
         return frozenset(f.subject for f in self.facts if is_market(f.subject))
 
     @cached_property

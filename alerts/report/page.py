@@ -185,13 +185,19 @@ def _table(facts: FactSet, language: Language, title: str, prefix: str, cells: S
 def _table_row(facts: FactSet, entry: Mapping[str, Fact], cells: Sequence[tuple[str, bool]], language: Language) -> str:
     change = entry["change"]
     line = sparkline(facts.chart(f"close.{change.subject}"))
-    html = f'<td>{escape(change.subject)}</td><td class="spark {_direction(change)}">{line}</td>'
+    html = f'<td>{_market(change.subject)}</td><td class="spark {_direction(change)}">{line}</td>'
     for cell, wide in cells:
         fact = entry[cell]
         mark = "*" if fact.signed and fact.of == "open" else ""
         classes = " ".join(filter(None, ["wide" if wide else "", _direction(fact)]))
         html += f'<td class="{classes}">{escape(write(fact, language))}{mark}</td>'
     return f"<tr>{html}</tr>"
+
+
+def _market(name: str) -> str:
+    """Another exchange's name stands above its market: a phone has no room beside it."""
+    exchange, _, market = name.rpartition(":")
+    return f"<small>{escape(exchange)}</small>{escape(market)}" if exchange else escape(name)
 
 
 # --- lists --------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from decimal import Decimal
 from typing import Final, Literal
 
 from alerts.report import lexicon as lex
+from alerts.report.facts import pair_of
 
 Kind = Literal["number", "date", "time", "weekday", "unreadable"]
 BLANK: Final = "\x00"
@@ -105,7 +106,7 @@ class _Reader:
         self.text = fold(text)
         self.rest = self.text
         self.markets = markets
-        self.assets = {part for market in markets for part in market.split("-")}
+        self.assets = {part for market in markets for part in pair_of(market)}
         self.tokens: list[Token] = []
         self.mentions: list[Mention] = []
 
@@ -152,7 +153,7 @@ class _Reader:
     def _names(self) -> None:
         for spelled, market in _spellings(self.markets):
             pattern = re.compile(
-                rf"(?<![A-Za-z0-9])(?<![A-Za-z0-9][-/]){re.escape(spelled)}(?![A-Za-z0-9])(?![-/][A-Z0-9])"
+                rf"(?<![A-Za-z0-9])(?<![A-Za-z0-9][-/])(?<![A-Z0-9]:){re.escape(spelled)}(?![A-Za-z0-9])(?![-/][A-Z0-9])"
             )
             for match in self._matches(pattern):
                 self.mentions.append(Mention(match.start(), match.end(), market))
@@ -343,7 +344,7 @@ class _Reader:
                     self._add("number", match.start(), match.start() + 1, unit="counted", of=frozenset(nouns[:1]))
 
     def _capitals(self) -> None:
-        quotes = {market.split("-")[1] for market in self.markets}
+        quotes = {pair_of(market)[1] for market in self.markets}
         for match in self._matches(lex.CAPITALS):
             if match[0] not in lex.CAPITALS_KNOWN | quotes:
                 self._refuse(match.start(), match.end(), "no fact is about this name")
@@ -357,11 +358,17 @@ def _prefix(text: str, start: int) -> re.Match[str]:
 
 
 def _spellings(markets: Collection[str]) -> list[tuple[str, str]]:
-    """Every way a market is named, longest first; a bare symbol only where it can't be read as a number."""
+    """Every way a market is named, longest first; a bare symbol only where it can't be read as a number.
+
+    Another exchange's market is spelled in full, or it would pass for our own.
+    """
     names: dict[str, str] = {}
     for market in sorted(markets):
-        base, quote = market.split("-")
-        names |= {market: market, f"{quote}-{base}": market, f"{base}/{quote}": market}
+        base, quote = pair_of(market)
+        names[market] = market
+        if ":" in market:
+            continue
+        names |= {f"{quote}-{base}": market, f"{base}/{quote}": market}
         if len(base) > 1 and not read_alone(base) and (base not in names or quote == "KRW"):
             names[base] = market
     return sorted(names.items(), key=lambda item: (-len(item[0]), item[0]))

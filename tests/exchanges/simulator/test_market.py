@@ -8,6 +8,7 @@ from statistics import median
 
 import pytest
 
+from tidemark.local.simulator.binance.instruments import SWAPS as BINANCE_SWAPS
 from tidemark.local.simulator.market.candles import DAY, HOUR, WEEK, Candle, roll_up
 from tidemark.local.simulator.market.fills import FillTape
 from tidemark.local.simulator.market.hidden import HiddenMarket, drawn
@@ -125,6 +126,19 @@ def test_planted_volume_surges_show(hidden: HiddenMarket, day: dict[str, list[Tr
         inside = [v for m, v in per_minute.items() if surge.at_ms <= m * 60_000 < surge.until_ms]
         usual = sum(per_minute.values()) / 1440
         assert sum(inside) / len(inside) > usual * min(surge.amplitude / 3, 4)
+
+
+def test_a_surge_in_one_coins_swaps_shows_on_every_exchange_that_lists_them(hidden: HiddenMarket) -> None:
+    swaps = SWAPS | BINANCE_SWAPS
+    surges = [a for a in hidden.plan.anomalies(START, END, swaps) if a.kind == "volume"]
+    assert len(surges) == 2
+    assert len({(surge.at_ms, surge.until_ms) for surge in surges}) == 1
+    for surge in surges:
+        tape = FillTape(7, hidden.prices, hidden.plan, swaps, 15_000)
+        trades = tape.between(swaps[surge.market], START, END)
+        inside = sum(t.size for t in trades if surge.at_ms <= t.ms < surge.until_ms)
+        usual = sum(t.size for t in trades) * (surge.until_ms - surge.at_ms) / (END - START)
+        assert inside > 4 * usual
 
 
 def test_block_trades_are_worth_what_was_planned(hidden: HiddenMarket, day: dict[str, list[Trade]]) -> None:

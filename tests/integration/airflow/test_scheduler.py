@@ -13,7 +13,7 @@ from tidemark.local import process
 from tidemark.local.process import LocalError
 from tidemark.naming import chain_object, raw_topic
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900), pytest.mark.xdist_group("airflow")]
 
 LOAD, CANDLES, MARKETS = "raw__trade__load", "raw__candle__fetch", "raw__market__fetch"
 SILVER, GOLD = "silver__build", "gold__build"

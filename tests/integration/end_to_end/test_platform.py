@@ -19,7 +19,7 @@ from tidemark.jobs import completeness, rebuild
 from tidemark.lake.store import open_store
 from tidemark.local.day import Day, yesterday
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200), pytest.mark.xdist_group("platform")]
 
 MARKETS = {"upbit": 20, "okx": 5, "binance": 5}
 exchanges = pytest.mark.parametrize("exchange", MARKETS)
@@ -31,7 +31,6 @@ OWN = {
     "kimchi_premium_1m": {"upbit"},
     "market_summary_5m": set(MARKETS),
     "price_anomaly_1m": {"upbit"},
-    "volume_anomaly_1h": {"upbit"},
 }
 SERVED = (
     "opening_price",

@@ -12,7 +12,7 @@ from alerts.report.facts import Fact, FactSet
 from alerts.report.narrative import NarrativeError, accept
 from alerts.report.numbers import check
 from alerts.report.wording import Language, write
-from tests.unit.alerts.sample import DATE, START, a_day, fact
+from tests.unit.alerts.sample import DATE, START, a_day, entry, fact
 
 DAY = a_day()
 LANGUAGES = st.sampled_from(["en", "ko"])
@@ -264,6 +264,24 @@ def test_symbols_that_are_numbers_are_no_names() -> None:
 def test_a_fact_of_one_market_does_not_prove_it_of_another() -> None:
     assert check("BTC-KRW closed at ₩95,000,000.", DAY).passed
     assert not check("ETH-KRW closed at ₩95,000,000.", DAY).passed
+
+
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ("XRP-USDT rose 1.50%.", True), ("OKX:XRP-USDT rose 2.50%.", True), ("XRP-USDT rose 2.50%.", False),
+        ("OKX:XRP-USDT rose 1.50%.", False), ("BINANCE:XRP-USDT rose 1.50%.", False), ("XRP rose 2.50%.", False),
+        ("XRP rose 1.50%.", True), ("OKX:XRP rose 2.50%.", False), ("OKX rose 2.50%.", False),
+        ("OKX:XRP-USDT 상승 2.50%.", True), ("OKX:XRP/USDT rose 1.50%.", False),
+        ("XRP-USDT rose 1.50%, OKX:XRP-USDT 2.50%.", True), ("XRP-USDT rose 2.50%, OKX:XRP-USDT 1.50%.", False),
+    ],
+)  # fmt: skip
+def test_the_same_pair_of_another_exchange_is_another_market(text: str, passes: bool) -> None:
+    facts = a_day(
+        *entry("other.gainer.1", "OKX:XRP-USDT", "2.5", "1.7559", "1000", 1),
+        *entry("other.gainer.2", "XRP-USDT", "1.5", "1.7570", "1000", 2),
+    )
+    assert check(text, facts).passed is passes
 
 
 def test_an_amount_of_an_asset_needs_that_asset() -> None:

@@ -43,6 +43,11 @@ class Market:
     tick: int = 0
     lot: int = 1
 
+    @property
+    def is_swap(self) -> bool:
+        """Whether it is a perpetual swap: these come with a step of their own."""
+        return self.tick > 0
+
     def step(self, price: float) -> int:
         """The price step that holds at ``price``; both in 1e-8 of the quote currency."""
         return self.tick or tick_size(self.quote, price)

@@ -24,6 +24,8 @@ _BLOCK_COIN = "BTC"
 _BLOCK_HOURS = (9, 10, 14, 15, 20, 21, 22, 23)
 _BLOCK_WON = (305e6, 360e6)
 
+_SWAP_COINS = ("ETH", "XRP", "SOL", "DOGE")  # listed as swaps; BTC's show the block trades
+_SWAP_VOLUME = 12.0
 _PRICE = (0.012, -0.02, 0.03, -0.045, 0.07)
 _VOLUME = (4.0, 7.0, 12.0, 20.0)
 
@@ -59,12 +61,14 @@ class DayPlan:
 
     spikes: dict[str, list[Anomaly]]  # by coin: the hidden price moves, so all its markets do
     surges: dict[str, list[Anomaly]]  # by market
+    swap_surge: Anomaly  # of a coin: in each of its swaps
     halt: Halt
     blocks: tuple[Block, ...]
 
     def anomalies(self, markets: Mapping[str, Market]) -> list[Anomaly]:
         """All that is planted in ``markets``, by time; a price spike is named once for each that it moves."""
         found = [surge for code, surges in self.surges.items() if code in markets for surge in surges]
+        found += [self.swap_surge._replace(market=swap.code) for swap in markets.values() if self._swaps_surge(swap)]
         for market in markets.values():
             found += [spike._replace(market=market.code) for spike in self.spikes.get(market.coin.symbol, ())]
             for spike in self.spikes.get(market.quote, ()):  # its price is told in a coin that moves
@@ -78,13 +82,17 @@ class DayPlan:
     def surge(self, market: Market, minute: int) -> float:
         """How many times its usual volume the market trades in epoch ``minute``."""
         factor = 1.0
-        for surge in self.surges.get(market.code, ()):
+        surges = [self.swap_surge] if self._swaps_surge(market) else self.surges.get(market.code, [])
+        for surge in surges:
             if surge.at_ms <= minute * MINUTE_MS < surge.until_ms:
                 factor *= surge.amplitude
         for spike in self.spikes.get(market.coin.symbol, ()):
             if 0 <= minute - spike.at_ms // MINUTE_MS < 6:
                 factor *= 3.0
         return factor
+
+    def _swaps_surge(self, market: Market) -> bool:
+        return market.is_swap and market.coin.symbol == self.swap_surge.market
 
     def block(self, market: Market, minute: int) -> float:
         """What the first trade of epoch ``minute`` is worth in the quote currency, where it is a block; else 0."""
@@ -154,7 +162,9 @@ def _plan_day(seed: int, day: int) -> DayPlan:
     halt = Halt(halted.code, halt_at, halt_at + rng.randrange(120, 241) * MINUTE_MS)
     minutes = [hour * 60 + rng.randrange(60) for hour in rng.sample(_BLOCK_HOURS, 3)]
     blocks = tuple(Block(start + minute * MINUTE_MS, rng.uniform(*_BLOCK_WON)) for minute in minutes)
-    return DayPlan(spikes, surges, halt, blocks)
+    swaps = Random(f"{seed}/plan/swaps/{day}")
+    swap_surge = _anomaly(swaps, start, swaps.choice(_SWAP_COINS), "volume", _SWAP_VOLUME)
+    return DayPlan(spikes, surges, swap_surge, halt, blocks)
 
 
 def _anomaly(rng: Random, start: int, name: str, kind: str, amplitude: float) -> Anomaly:
