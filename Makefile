@@ -23,7 +23,7 @@ up: install ## start the whole platform on this machine and post the first repor
 
 .PHONY: test
 test: install ## every test: static checks, unit, integration, Airflow, the whole platform end to end
-	@infra/ci/stages static unit dags integration platforms
+	@infra/ci/stages static unit dags integration airflow end-to-end
 
 # --- the platform -------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ _CONNECTION = b"producer-1-20261120T000000000000-1"
 @contextmanager
 def broker(folder: Path, cache: Path) -> Iterator[str]:
     """A Kafka of this run's own; its bootstrap servers."""
-    server = KafkaServer(folder / "kafka", process.free_port(), folder / "kafka.log", cache)
+    server = KafkaServer(folder / "kafka", process.free_port(), folder / "kafka.log", cache, optimised=True)
     server.start()
     try:
         yield server.bootstrap

@@ -69,7 +69,7 @@ def _memory(place: Place) -> Iterator[str]:
 @contextmanager
 def _durable(place: Place) -> Iterator[str]:
     """A Kafka of this stage's own, whose topics hold the time at which a record came into the log."""
-    server = KafkaServer(place.folder / "timed", free_port(), place.folder / "timed.log", place.cache)
+    server = KafkaServer(place.folder / "timed", free_port(), place.folder / "timed.log", place.cache, optimised=True)
     server.start()
     try:
         admin = AdminClient({"bootstrap.servers": server.bootstrap})

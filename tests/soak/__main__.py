@@ -159,7 +159,8 @@ class Flow:
 @contextlib.contextmanager
 def _stage(folder: Path) -> Iterator[Stage]:
     """Exchange, broker and lake of this run; the workers with the settings they have by default."""
-    kafka = KafkaServer(folder / "kafka", process.free_port(), folder / "kafka.log", PROJECT_ROOT / ".tidemark/cache")
+    cache = PROJECT_ROOT / ".tidemark/cache"
+    kafka = KafkaServer(folder / "kafka", process.free_port(), folder / "kafka.log", cache, optimised=True)
     lake = LakeSettings(url=f"file://{folder}/lake")
     with Feed() as feed:
         settings: Settings = settings_of(kafka.bootstrap, lake, WarehouseSettings(), feed)

@@ -166,8 +166,9 @@ def wait_until(
     timeout_s: float,
     pid_file: Path | None = None,
     log: Path | None = None,
+    every_s: float = _POLL_S,
 ) -> None:
-    """Wait until ``check`` says True.
+    """Wait until ``check``, asked ``every_s`` seconds, says True.
 
     Raises:
         LocalError: the process of ``pid_file`` ended, or ``timeout_s`` passed; quotes the end of ``log``.
@@ -178,7 +179,7 @@ def wait_until(
             raise LocalError(f"{what} ended while starting{_quote(log)}")
         if time.monotonic() > deadline:
             raise LocalError(f"{what} is not ready after {timeout_s:.0f} s{_quote(log)}")
-        time.sleep(_POLL_S)
+        time.sleep(every_s)
 
 
 def settled(what: str, pid_file: Path, log: Path, seconds: float) -> None:

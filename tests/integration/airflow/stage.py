@@ -73,7 +73,7 @@ class Platform:
             runs = [run for dag_id in dag_ids for run in self.client.runs(dag_id)]
             return bool(runs) and all(run["state"] in DONE for run in runs)
 
-        process.wait_until(f"the end of {', '.join(dag_ids)}", over, timeout_s=timeout_s)
+        process.wait_until(f"the end of {', '.join(dag_ids)}", over, timeout_s=timeout_s, every_s=0.5)
         failed = [
             (r["dag_id"], r["dag_run_id"]) for d in dag_ids for r in self.client.runs(d) if r["state"] != "success"
         ]
@@ -97,7 +97,7 @@ def wait_for_dags(airflow: AirflowServer, wanted: frozenset[str]) -> None:
     def parsed() -> bool:
         return set(airflow.client.dags()) >= wanted or bool(airflow.client.import_errors())
 
-    process.wait_until("the DAGs", parsed, timeout_s=90, log=log)
+    process.wait_until("the DAGs", parsed, timeout_s=200, log=log, every_s=0.5)
 
 
 def _trade(topic: str, offset: int) -> dict[str, object]:

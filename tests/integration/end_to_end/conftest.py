@@ -107,7 +107,11 @@ def platform(
     names = ("airflow", "pages", "kafka", "postgres", "valkey", "simulator")
     ports = {f"{name}_port": process.free_port() for name in names}
     local = LocalSettings(
-        state_dir=state, broker="memory" if memory else "auto", trades_per_day=trades_per_day, **ports
+        state_dir=state,
+        broker="memory" if memory else "auto",
+        trades_per_day=trades_per_day,
+        swap_trades_per_day=trades_per_day // 5,
+        **ports,
     )
     settings = {f"TIDEMARK_LOCAL__{name}".upper(): str(getattr(local, name)) for name in LocalSettings.model_fields}
     settings |= {
@@ -115,7 +119,7 @@ def platform(
         "TIDEMARK_SLACK__BASE_URL": f"{slack.url}/api",
         "TIDEMARK_SLACK__TOKEN": TOKEN,
         "TIDEMARK_SLACK__CHANNEL": CHANNEL,
-        "TIDEMARK_SINK__ROTATE_ROWS": "4000",  # chains with a first, a middle and a newest object
+        "TIDEMARK_SINK__ROTATE_ROWS": "2500",  # chains with a first, a middle and a newest object
         "TIDEMARK_SINK__METRICS_PORT": "0",
         "TIDEMARK_PRODUCER__METRICS_PORT": "0",
     }

@@ -13,7 +13,7 @@ from tests.integration.alerts.doubles import FakeSlack
 from tests.integration.end_to_end.conftest import Platform, platform
 from tidemark.local.day import yesterday
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200), pytest.mark.xdist_group("memory_broker")]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from tidemark.jobs import completeness, rebuild
 from tidemark.lake.store import open_store
 from tidemark.local.day import Day, yesterday
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200), pytest.mark.xdist_group("platform")]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 
 MARKETS = {"upbit": 20, "okx": 5, "binance": 5}
 exchanges = pytest.mark.parametrize("exchange", MARKETS)
@@ -49,7 +49,7 @@ where bucket_at >= %s and bucket_at < %s
 
 @pytest.fixture(scope="module")
 def up(state: Path, slack: FakeSlack) -> Iterator[Platform]:
-    for one in platform(state, slack, memory=False, trades_per_day=60_000):
+    for one in platform(state, slack, memory=False, trades_per_day=40_000):
         assert one.tidemark("up").returncode == 0
         yield one
 

@@ -12,7 +12,7 @@ from tidemark.local.airflow import AirflowServer
 from tidemark.local.postgres import PostgresServer
 from tidemark.local.process import LocalError
 
-pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow")]
+pytestmark = pytest.mark.airflow
 
 DAG = """
 from airflow.sdk import DAG, Param, task
