@@ -18,9 +18,8 @@ A KST day is 15:00Z to 15:00Z, so hourly bars tile it. Definitions:
   its trades were received, is red.
   ``provisional``: one of those is still open. Time without a connection is a gap, and named beside.
 
-Markets quoted in KRW and all others are ranked apart. Markets of other exchanges than ``facts.HOME`` are named with
-theirs (``OKX:BTC-USDT``). One whose name holds other characters than capital letters and digits is in the totals, but
-never named.
+Markets quoted in KRW and all others are ranked apart; these are named with their exchange (``OKX:BTC-USDT``). A market
+whose name holds other characters than capital letters and digits is in the totals, but never named.
 """
 
 from __future__ import annotations

@@ -23,8 +23,6 @@ Unit = Literal["percent", "krw", "asset", "count", "ratio", "hours", "minutes", 
 _ID = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 _PAIR = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{2,10}")
 _MARKET = re.compile(rf"(?:[A-Z][A-Z0-9]{{1,15}}:)?{_PAIR.pattern}")
-#: The exchange that the report is of: its markets go by their name alone.
-HOME: Final = "upbit"
 _WORD = re.compile(r"[A-Za-z0-9_.:+-]{0,60}")
 
 
@@ -38,11 +36,12 @@ def is_market(name: str) -> bool:
 
 
 def name_of(exchange: str, market: str) -> str:
-    """What the report calls a market: ``BTC-KRW`` at :data:`HOME`, ``OKX:BTC-USDT`` elsewhere.
+    """What the report calls a market: ``BTC-KRW``; with its exchange where it isn't quoted in KRW, ``OKX:BTC-USDT``.
 
-    Empty where the market's name holds characters that we don't let through: then it is never named.
+    Such a pair trades on several exchanges, at a price each. Empty where the market's name holds characters that we
+    don't let through: then it is never named.
     """
-    name = market if exchange == HOME else f"{exchange.upper()}:{market}"
+    name = market if market.endswith("-KRW") else f"{exchange.upper()}:{market}"
     return name if _PAIR.fullmatch(market) and is_market(name) else ""
 
 

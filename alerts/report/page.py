@@ -195,7 +195,7 @@ def _table_row(facts: FactSet, entry: Mapping[str, Fact], cells: Sequence[tuple[
 
 
 def _market(name: str) -> str:
-    """Another exchange's name stands above its market: a phone has no room beside it."""
+    """An exchange's name stands above its market: a phone has no room beside it."""
     exchange, _, market = name.rpartition(":")
     return f"<small>{escape(exchange)}</small>{escape(market)}" if exchange else escape(name)
 

@@ -360,7 +360,7 @@ def _prefix(text: str, start: int) -> re.Match[str]:
 def _spellings(markets: Collection[str]) -> list[tuple[str, str]]:
     """Every way a market is named, longest first; a bare symbol only where it can't be read as a number.
 
-    Another exchange's market is spelled in full, or it would pass for our own.
+    One that is named with its exchange is spelled in full: by its pair alone it would pass for another exchange's.
     """
     names: dict[str, str] = {}
     for market in sorted(markets):

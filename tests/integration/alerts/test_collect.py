@@ -48,7 +48,7 @@ def test_rankings_and_totals_keep_krw_apart(warehouse: Warehouse, loader: Connec
     facts = collect(loader, DATE)
     assert names(facts, "krw.gainer") == ["1INCH-KRW", "0G-KRW", "BTC-KRW"]
     assert names(facts, "krw.loser") == ["ETH-KRW"]
-    assert names(facts, "other.gainer") == ["XRP-BTC"]
+    assert names(facts, "other.gainer") == ["UPBIT:XRP-BTC"]
     assert len(facts.ranked("krw.volume")) == 5
     counts = [facts.value(f"krw.{name}") for name in ("markets", "advancing", "declining", "unchanged")]
     assert counts == [5, 3, 1, 1]
@@ -70,25 +70,26 @@ def test_anomalies_are_counted_and_the_largest_named(warehouse: Warehouse, loade
     assert facts.by_id["anomaly.volume.1.ratio"].value == Decimal("5.24")
 
 
-def test_the_same_pair_of_two_exchanges_is_two_markets(warehouse: Warehouse, loader: Connection) -> None:
+def test_the_same_pair_of_three_exchanges_is_three_markets(warehouse: Warehouse, loader: Connection) -> None:
     for exchange, close in (("upbit", "110"), ("okx", "120"), ("binance", "90")):
         warehouse.bar("XRP-USDT", 0, "100", "200", "50", close, "10", exchange=exchange)
         warehouse.bar("XRP-USDT", 1, close, close, close, close, "10", exchange=exchange)
     facts = collect(loader, DATE)
-    assert names(facts, "other.gainer") == ["OKX:XRP-USDT", "XRP-USDT"]
+    assert names(facts, "other.gainer") == ["OKX:XRP-USDT", "UPBIT:XRP-USDT"]
     assert {name: fact.value for name, fact in facts.changes.items()} == {
-        "XRP-USDT": 10, "OKX:XRP-USDT": 20, "BINANCE:XRP-USDT": -10,
+        "UPBIT:XRP-USDT": 10, "OKX:XRP-USDT": 20, "BINANCE:XRP-USDT": -10,
     }  # fmt: skip
-    for name, close in (("XRP-USDT", 110), ("OKX:XRP-USDT", 120), ("BINANCE:XRP-USDT", 90)):
+    for name, close in (("UPBIT:XRP-USDT", 110), ("OKX:XRP-USDT", 120), ("BINANCE:XRP-USDT", 90)):
         chart = facts.chart(f"close.{name}")
         assert chart is not None
         assert chart.values[:2] == (close, close)
 
 
+@pytest.mark.parametrize("market", ["OKX:BTC-KRW", "OKX:BTC-USDT"])
 def test_a_market_whose_name_poses_as_another_exchanges_is_never_named(
-    warehouse: Warehouse, loader: Connection
+    warehouse: Warehouse, loader: Connection, market: str
 ) -> None:
-    warehouse.bar("OKX:BTC-KRW", 1, "1", "2", "1", "2", "10")
+    warehouse.bar(market, 1, "1", "2", "1", "2", "10")
     assert collect(loader, DATE).markets == frozenset()
 
 
