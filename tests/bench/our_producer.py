@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import resource
 import sys
 import time
 
@@ -18,6 +17,7 @@ import uvloop
 
 from streaming.producer import app
 from streaming.producer.__main__ import settle_memory
+from tests.bench.memory import peak_mb
 from tests.bench.socket_source import source
 from tidemark.settings import ExchangeSettings, KafkaSettings, ProducerSettings
 
@@ -44,8 +44,7 @@ async def main(bootstrap: str, count: int) -> None:
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
         stop.set()
         assert await running == 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024
-    print(json.dumps({"count": count, "seconds": seconds, "cpu": cpu, "peak_mb": peak}))
+    print(json.dumps({"count": count, "seconds": seconds, "cpu": cpu, "peak_mb": peak_mb()}))
 
 
 if __name__ == "__main__":

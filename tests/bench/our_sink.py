@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import resource
 import shutil
 import tempfile
 import threading
@@ -21,6 +20,7 @@ import structlog
 
 from streaming.consumer.__main__ import settle_memory
 from streaming.consumer.worker import Sink
+from tests.bench.memory import peak_mb
 from tidemark.settings import KafkaSettings, LakeSettings, Settings, SinkSettings
 
 
@@ -50,9 +50,8 @@ def main() -> None:
     assert rows == sink.totals.rows == options.count, (rows, sink.totals)
     assert sink.totals.dead == sink.totals.ignored == 0
     shutil.rmtree(folder)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024
     seconds = wall if options.wall else cpu
-    print(json.dumps({"count": options.bytes or options.count, "seconds": seconds, "peak_mb": peak, "wall": wall}))
+    print(json.dumps({"count": options.bytes or options.count, "seconds": seconds, "peak_mb": peak_mb(), "wall": wall}))
 
 
 def _stop_at(sink: Sink, count: int) -> None:

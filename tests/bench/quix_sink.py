@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import shutil
 import tempfile
 import time
@@ -20,6 +19,8 @@ from quixstreams import Application
 from quixstreams.context import message_context
 from quixstreams.sinks.community.file.formats import ParquetFormat
 from quixstreams.sinks.community.file.local import LocalFileSink
+
+from tests.bench.memory import peak_mb
 
 _HEADERS = {"received_ns": int, "connection": bytes.decode, "frame": int}
 
@@ -62,8 +63,7 @@ def main() -> None:
     rows = sum(pq.read_metadata(path).num_rows for path in (folder / "out").rglob("*.parquet"))
     assert rows == options.count, rows
     shutil.rmtree(folder)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024
-    print(json.dumps({"count": options.count, "seconds": cpu, "peak_mb": peak, "wall": wall}))
+    print(json.dumps({"count": options.count, "seconds": cpu, "peak_mb": peak_mb(), "wall": wall}))
 
 
 if __name__ == "__main__":
