@@ -31,7 +31,7 @@ class FactError(ValueError):
 
 
 def is_market(name: str) -> bool:
-    """Whether ``name`` is one that :func:`name_of` gives."""
+    """Whether ``name`` is spelled as :func:`name_of` spells markets."""
     return _MARKET.fullmatch(name) is not None
 
 

@@ -168,7 +168,7 @@ def wait_until(
     log: Path | None = None,
     every_s: float = _POLL_S,
 ) -> None:
-    """Wait until ``check``, asked ``every_s`` seconds, says True.
+    """Wait until ``check``, asked every ``every_s`` seconds, says True.
 
     Raises:
         LocalError: the process of ``pid_file`` ended, or ``timeout_s`` passed; quotes the end of ``log``.
