@@ -42,7 +42,7 @@ logs: install ## follow the logs (NAME=sink for one)
 .PHONY: install
 install: $(STAMP) ## make the virtual environment from the lock
 
-$(STAMP): requirements.lock pyproject.toml tidemark/exchanges/columnar/lines.c
+$(STAMP): requirements.lock pyproject.toml tidemark/exchanges/columnar/frames.c
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  || { echo "Tidemark needs Python 3.11 to 3.13; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@echo "Installing the locked environment into $(VENV) (about a minute the first time)"

@@ -86,21 +86,23 @@ class Columns:
             return self._reader.read(batch.values)
         plain = np.delete(np.arange(len(batch)), batch.special)
         parts, left = self._reader.read([batch.values[place] for place in plain])
-        moved = [Part(plain[part.frames], part.columns) for part in parts]
+        moved = [Part(plain[part.frames], part.items, part.columns) for part in parts]
         return moved, sorted([*batch.special, *(int(plain[place]) for place in left)])
 
     def _with_envelope(self, batch: Batch, received: npt.NDArray[np.int64], part: Part) -> pa.RecordBatch:
         places, count = part.frames, len(part.frames)
-        whole = count == len(batch)
+        first = part.items == 0
+        whole = count == len(batch) and bool(first.all())
         columns = {name: _repeated(value, count) for name, value in self._decoder.place.items()}
-        columns["item"] = _repeated(0, count)
+        columns["item"] = pa.array(part.items, _INTEGER)
         columns["kafka_offset"] = pa.array(batch.start + places)
         columns["received_at"] = pa.array(received[places] // 1_000, _INTEGER).view(_TIME)
         columns["connection_id"] = pa.array(_picked(batch.connections, places, whole), pa.string())
         numbers = batch.frame_nos[places]
         columns["frame_no"] = pa.array(numbers, _INTEGER, mask=numbers == 0)
         if self._keep_frames:
-            columns["frame"] = pa.array(_picked(batch.values, places, whole), pa.binary())
+            frames = _picked(batch.values, places, whole)
+            columns["frame"] = pa.array(frames, pa.binary(), mask=None if first.all() else ~first)
         columns |= part.columns
         arrays = [
             parquet.packed(columns[f.name]) if f.name in columns else pa.nulls(count, f.type) for f in self._schema

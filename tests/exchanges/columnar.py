@@ -25,13 +25,14 @@ def check(exchange: str, dataset: str, frames: Sequence[bytes], reader: Reader |
     """Every row that is read by the column is exactly the parser's; the numbers of the frames left to the parser."""
     reader = reader or Reader(registry.shapes(exchange, dataset))
     parts, left = reader.read(frames)
-    read = [int(n) for part in parts for n in part.frames]
+    read = [n for part in parts for n in dict.fromkeys(part.frames.tolist())]
     assert sorted([*read, *left]) == list(range(len(frames)))
     for part in parts:
-        assert list(part.frames) == sorted(part.frames)
-        expected = [rows(exchange, dataset, frames[n]) for n in part.frames]
-        assert [len(one) for one in expected] == [1] * len(expected)
-        wanted = parquet.to_batch(CONTRACTS[dataset], [row for one in expected for row in one])
+        mine = list(dict.fromkeys(part.frames.tolist()))
+        assert mine == sorted(mine)
+        expected = [(n, item, row) for n in mine for item, row in enumerate(rows(exchange, dataset, frames[n]))]
+        assert list(zip(part.frames.tolist(), part.items.tolist(), strict=True)) == [(n, i) for n, i, _ in expected]
+        wanted = parquet.to_batch(CONTRACTS[dataset], [row for _, _, row in expected])
         assert table(dataset, part).to_pylist() == wanted.to_pylist()
     return left
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from decimal import Decimal
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,17 +19,17 @@ from tests.exchanges.okx import samples as okx
 from tests.exchanges.upbit import samples
 from tidemark.exchanges import registry
 from tidemark.exchanges.base import Unparsable
-from tidemark.exchanges.columnar import lines, native
-from tidemark.exchanges.columnar.lines import DECIMAL, INTEGER, Lines, MisfitError
+from tidemark.exchanges.columnar import native
 from tidemark.exchanges.columnar.reader import Reader
-from tidemark.exchanges.columnar.spelling import UnlearnableError, learn
+from tidemark.exchanges.columnar.shape import Column, Shape
 from tidemark.exchanges.values import decimal, integer
 
 SAMPLES = {
     ("upbit", dataset): [*frames, *([samples.TRADE_2021] if dataset == "trade" else [])]
     for dataset, frames in samples.BY_DATASET.items()
 }
-SAMPLES["okx", "trade"] = [*okx.BY_DATASET["trade"], okx.TRADE.replace(b'"count":"3"', b'"count":"1"')]
+SAMPLES |= {("okx", dataset): list(frames) for dataset, frames in okx.BY_DATASET.items()}
+SAMPLES["okx", "trade"] += [okx.TRADE.replace(b'"count":"3"', b'"count":"1"')]
 SAMPLES |= {
     ("binance", dataset): [frame, binance.wrapped(frame, binance.STREAMS[dataset])]
     for dataset, frame in binance.BY_DATASET.items()
@@ -68,17 +66,12 @@ _ONE_BY_ONE = {("okx", "trade"): 8}
 _VALUE = re.compile(rb'(?<=:)("[^"]*"|[-0-9.eE+]+|null|true|false)|(?<=\[)"[^"]*"')
 
 
-@pytest.fixture(scope="module", autouse=True, params=["compiled", "numpy"])
-def way(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Both ways to read lines are held to everything in this file."""
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
     native.compile_library()
     native.library.cache_clear()
-    if request.param == "compiled" and native.library() is None:
+    if native.library() is None:
         pytest.skip("no C compiler")
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param == "numpy":
-            patch.setattr(native, "library", lambda: None)
-        yield request.param
 
 
 @st.composite
@@ -194,15 +187,7 @@ def test_one_odd_frame_among_many_leaves_the_others_alone() -> None:
     frames[701] = samples.TRADE[:-1] + b',"new":1}'
     frames[999] = samples.TRADE.replace(b'"code":"KRW-BTC"', b'"code":null')
     left = check("upbit", "trade", frames)
-    assert left == [413, 700, 701, 999]
-
-
-def test_a_number_that_only_arrow_refuses_leaves_few_frames_to_the_parser() -> None:
-    frames = [samples.TRADE] * 1000
-    frames[500] = samples.TRADE.replace(b"0.0009", b"0.0000000000000000001")
-    left = check("upbit", "trade", frames)
-    assert 500 in left
-    assert len(left) <= 64
+    assert left == [413, 700, 999]
 
 
 def test_text_of_other_scripts_is_kept() -> None:
@@ -238,70 +223,32 @@ def test_without_a_shape_everything_is_left() -> None:
     assert Reader(registry.shapes("upbit", "trade")).read([]) == ([], [])
 
 
-@pytest.mark.parametrize(
-    "frame",
-    [
-        b"",
-        b"1",
-        b"[]",
-        b"{}",
-        b'{"a":{}}',
-        b'{"a":[]}',
-        b'{"a":1,"a":2}',
-        b'{"a":"\\n"}',
-        b"[[1],[2]",
-        b"[1,[2],[]]",
-        b'{"a":1}{"b":2}',
-    ],
-)
-def test_what_cannot_be_learnt_says_so(frame: bytes) -> None:
-    with pytest.raises(UnlearnableError):
-        learn(frame, unwrap=True)
-
-
-def test_a_spelling_is_all_but_the_values() -> None:
-    outline = learn(b' [{"a" : 1, "b":{"c":"x"},"d":[null,true]} ]', unwrap=True)
-    assert [(slot.path, slot.quoted) for slot in outline.spelling.slots] == [
-        (("a",), False), (("b", "c"), True), (("d", 0), False), (("d", 1), False),
-    ]  # fmt: skip
-    assert outline.spelling.literals == (b' [{"a" : ', b', "b":{"c":"', b'"},"d":[', b",", b"]} ]")
-    assert outline.cuts == ()
-
-
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 def test_numbers_are_json_numbers_and_none_else() -> None:
     """Every text of up to four characters out of those that numbers are made of."""
     texts = ["".join(p) for n in range(1, 5) for p in product("019.-+eEx ", repeat=n)]
-    for kind, convert in ((DECIMAL, decimal), (INTEGER, integer)):
-        for text, number in zip(texts, _read_each(texts, kind), strict=True):
+    for convert in (decimal, integer):
+        for text, number in zip(texts, _read_each(texts, convert), strict=True):
             if number is not None:
-                assert NUMBER.fullmatch(text), text
+                assert NUMBER.fullmatch(text.strip()), text
                 assert number == convert(json.loads(text, parse_float=Decimal), "x"), text
         usual = ["0", "-0", "10", "-19", "9019"] + (
-            ["0.1", "-1.09", "0E-9", "1E9", "9.1e9", "1E-9"] if kind == DECIMAL else []
+            ["0.1", "-1.09", "0E-9", "1E9", "9.1e9", "1E-9"] if convert is decimal else []
         )
-        assert None not in _read_each(usual, kind)
+        assert None not in _read_each(usual, convert)
 
 
-def _read_each(texts: list[str], kind: Any) -> list[Any]:
+def _read_each(texts: list[str], convert: Any) -> list[Any]:
     """The numbers that are read; None for those that are not."""
-    spelling = learn(b'{"a":1,"b":1}').spelling
+    column = "price" if convert is decimal else "trade_id"
+    reader = Reader((Shape("trade", columns=(Column(("a",), column, convert, required=True),)),))
+    parts, _ = reader.read([b'{"a":%b,"b":1}' % text.encode() for text in texts])
     found: list[Any] = [None] * len(texts)
-    waiting = [[n for n, text in enumerate(texts)]]
-    while waiting:
-        some = waiting.pop()
-        try:
-            each = Lines.of([b'{"a":%b,"b":1}' % texts[n].encode() for n in some])
-            for n, number in zip(some, lines.take(each, spelling, {0: kind})[0].to_pylist(), strict=True):
-                found[n] = number
-        except MisfitError as misfit:
-            fits = [n for n, fit in zip(some, misfit.fits, strict=True) if fit]
-            if len(fits) < len(some):
-                waiting += [fits] if fits else []
-            elif len(some) > 1:
-                waiting += [some[: len(some) // 2], some[len(some) // 2 :]]
+    for part in parts:
+        for n, number in zip(part.frames.tolist(), part.columns[column].to_pylist(), strict=True):
+            found[n] = number
     return found
 
 
@@ -309,9 +256,3 @@ def _read_each(texts: list[str], kind: Any) -> list[Any]:
 def test_texts_of_any_length_are_whole(length: int) -> None:
     frame = samples.TRADE.replace(b'"REALTIME"', b'"' + b"x" * length + b'"')
     assert check("upbit", "trade", [frame, samples.TRADE, frame]) == []
-
-
-def test_arrow_still_reads_views() -> None:
-    """What the reader builds on: views that are cast to decimals."""
-    views = pa.array(["1.5", "-0.000000000000000001", "12345678901234567890"], pa.string_view())
-    assert views.cast(DECIMAL).to_pylist() == [Decimal("1.5"), Decimal("-1E-18"), Decimal("12345678901234567890")]

@@ -52,7 +52,7 @@ def objects(message: bytes) -> list[dict[str, Any]]:
 
 
 def unknown_fields(message: bytes, item: int, decoded: dict[str, Any], names: Collection[str]) -> str | None:
-    """The fields ``names`` of object number ``item``, as JSON text with every value as it was spelled.
+    """The fields ``names`` of object number ``item``, in its order, as JSON text with every value as it was spelled.
 
     Raises:
         Unparsable: a value that PostgreSQL's jsonb cannot hold.
@@ -62,7 +62,8 @@ def unknown_fields(message: bytes, item: int, decoded: dict[str, Any], names: Co
     _must_fit_jsonb({name: decoded[name] for name in names})
     raw = _VERBATIM.decode(message)
     fields = raw[item] if isinstance(raw, list) else raw
-    return "{" + ",".join(f"{text(name)}:{bytes(fields[name]).decode()}" for name in names) + "}"
+    kept = ((name, value) for name, value in fields.items() if name in names)
+    return "{" + ",".join(f"{text(name)}:{bytes(value).decode()}" for name, value in kept) + "}"
 
 
 def text(value: object) -> str:

@@ -1,7 +1,7 @@
-"""Many frames of one dataset read at once into Arrow columns, exactly as the exchange's parser reads them one by one.
+"""Many frames of one dataset read at once into Arrow columns, exactly as the exchange's record parser reads them.
 
-Lives here: ``shape`` (what an exchange declares: which field is which column), ``spelling`` (how frames are spelled,
-learnt from one of them), ``lines`` (reading lines that are spelled alike) and ``reader`` (frames in, columns out).
-Doesn't: any exchange's fields (``<exchange>/columns``), and frames out of the ordinary: the reader hands back every
-frame that it isn't sure of, and the exchange's own ``parse`` remains the judge of those.
+Contains: ``shape`` (what an exchange declares: which field is which column), ``program`` (a shape compiled), ``native``
+and ``frames.c`` (one walk over the bytes of the frames) and ``reader`` (frames in, columns out). Does not contain: any
+exchange's fields (``<exchange>/columns``), and frames out of the ordinary: the reader returns the number of every frame
+that it isn't sure of, and the exchange's own ``parse`` decides about those.
 """

@@ -1,10 +1,12 @@
-"""Lines read by compiled code (``lines.c``), where it has been compiled: the same columns, several times as fast.
+"""Frames read by compiled code (``frames.c``), where it has been compiled.
 
-Lives here: compiling it (``python -m tidemark.exchanges.columnar.native``, which ``make install`` calls), loading it,
-and handing it addresses. Doesn't: any decision about what fits (``lines.c``), the way without it (``lines``).
+Contains: compiling it (``python -m tidemark.exchanges.columnar.native``, which ``make install`` calls), loading it,
+lending it buffers that are large enough. Does not contain: any decision about what fits (``frames.c``), conversions
+(``reader``).
 
 It is plain C without Python in it, so one library serves every Python. Its name holds a hash of the source: a library
-of other sources is never loaded, and where there is none everything works, slower.
+of other sources is never loaded. Without a library every frame goes to the record parser: the same rows, at about a
+tenth of the speed.
 """
 
 from __future__ import annotations
@@ -16,42 +18,73 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from tidemark.exchanges.columnar.spelling import Spelling
+from tidemark.exchanges.columnar.program import INTEGER, WORD, Program, Slot
 
-_SOURCE: Final = Path(__file__).with_name("lines.c")
+_SOURCE: Final = Path(__file__).with_name("frames.c")
 _COMPILERS: Final = ("cc", "gcc", "clang")
 _FLAGS: Final = ("-O3", "-std=c11", "-shared", "-fPIC")
-_SKIP, _DECIMAL, _INTEGER, _TEXT = range(4)
-_WIDTHS: Final = {_DECIMAL: 16, _INTEGER: 8, _TEXT: 4}
+#: Bytes that must be readable behind the frames.
+PADDING: Final = bytes(64)
+_DECIMAL_BYTES, _INTEGER_BYTES, _WORD_BYTES = 16, 8, 4
+_ROWS_FULL, _LEVELS_FULL, _EXTRA_FULL = 1, 2, 3
 
 Ints = npt.NDArray[np.int64]
+Offsets = npt.NDArray[np.int32]
+Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
 
-class _Slot(ctypes.Structure):
-    """``struct slot`` of lines.c."""
+class _CSlot(ctypes.Structure):
+    """``struct slot`` of frames.c."""
 
     _fields_ = (
-        ("kind", ctypes.c_int32),
-        ("quoted", ctypes.c_int32),
-        ("literal", ctypes.c_int64),
-        ("length", ctypes.c_int64),
-        ("width", ctypes.c_int64),
         ("values", ctypes.c_void_p),
         ("valid", ctypes.c_void_p),
         ("words", ctypes.c_void_p),
         ("table", ctypes.c_void_p),
         ("mask", ctypes.c_int64),
         ("count", ctypes.c_int64),
+        ("of_frame", ctypes.c_int64),
+    )
+
+
+class _CList(ctypes.Structure):
+    """``struct list`` of frames.c."""
+
+    _fields_ = (
+        ("prices", ctypes.c_void_p),
+        ("sizes", ctypes.c_void_p),
+        ("offsets", ctypes.c_void_p),
+        ("valid", ctypes.c_void_p),
+        ("count", ctypes.c_int64),
+        ("capacity", ctypes.c_int64),
+    )
+
+
+class _COutput(ctypes.Structure):
+    """``struct output`` of frames.c."""
+
+    _fields_ = (
+        ("slots", ctypes.c_void_p),
+        ("slot_count", ctypes.c_int64),
+        ("lists", ctypes.c_void_p),
+        ("list_count", ctypes.c_int64),
+        ("frames", ctypes.c_void_p),
+        ("items", ctypes.c_void_p),
+        ("rows", ctypes.c_int64),
+        ("capacity", ctypes.c_int64),
+        ("extra", ctypes.c_void_p),
+        ("extra_offsets", ctypes.c_void_p),
+        ("extra_valid", ctypes.c_void_p),
+        ("extra_length", ctypes.c_int64),
+        ("extra_capacity", ctypes.c_int64),
     )
 
 
@@ -63,108 +96,157 @@ def library() -> Any:
     except OSError:
         return None
     pointer, number = ctypes.c_void_p, ctypes.c_int64
-    loaded.tidemark_read_lines.argtypes = [
-        ctypes.c_char_p, pointer, pointer, number, ctypes.c_char_p, pointer, number, number, number, pointer,
+    loaded.tidemark_read_frames.argtypes = [
+        ctypes.c_char_p, pointer, pointer, number, pointer, pointer, pointer, pointer,
     ]  # fmt: skip
-    loaded.tidemark_read_lines.restype = number
-    loaded.tidemark_odd_bytes.argtypes = [ctypes.c_char_p, number]
-    loaded.tidemark_odd_bytes.restype = number
+    loaded.tidemark_read_frames.restype = number
+    loaded.tidemark_multiply.argtypes = [pointer, pointer, number, pointer, pointer, pointer, pointer]
+    loaded.tidemark_multiply.restype = number
     return loaded
 
 
-def odd_bytes(data: bytes) -> int:
-    """How many bytes are control characters (newlines too) or backslashes."""
-    return int(library().tidemark_odd_bytes(data, len(data)))
+class Values:
+    """The values of one slot: of each row, or of each frame."""
 
+    def __init__(self, slot: Slot, count: int) -> None:
+        width = {INTEGER: _INTEGER_BYTES, WORD: _WORD_BYTES}.get(slot.kind, _DECIMAL_BYTES)
+        self.slot = slot
+        self.values = np.zeros(count * width, np.uint8)
+        self.valid = np.zeros(count, np.bool_)
+        self._words = np.empty(0, np.int64)
+        self._table = np.empty(0, np.int32)
+        self.words: list[bytes] = []
+        if slot.kind == WORD:
+            self._words = np.empty(2 * max(1, count), np.int64)
+            self._table = np.full(1 << max(4, (2 * count).bit_length()), -1, np.int32)
 
-def read(
-    data: bytes, starts: Ints, ends: Ints, spelling: Spelling, types: Mapping[int, Any]
-) -> tuple[Mask, dict[int, Any]]:
-    """Which lines are spelled so, and the values of some slots as Arrow arrays, which are whole only if all lines are.
-
-    ``types`` are decimal128(38, 18), int64 or string by slot; texts come as dictionaries, nulls as ``lines.read`` has
-    them.
-    """
-    count = len(starts)
-    columns = {number: _Column(kind, count) for number, kind in types.items()}
-    slots = (_Slot * len(spelling.slots))()
-    at = 0
-    for number, (slot, literal) in enumerate(zip(spelling.slots, spelling.literals, strict=False)):
-        one = slots[number]
-        one.quoted, one.literal, one.length = slot.quoted, at, len(literal)
-        at += len(literal)
-        if number in columns:
-            columns[number].lend(one)
-    fits = np.empty(count, np.bool_)
-    starts, ends = np.ascontiguousarray(starts), np.ascontiguousarray(ends)
-    misfits = library().tidemark_read_lines(
-        data, starts.ctypes.data, ends.ctypes.data, count, b"".join(spelling.literals), ctypes.addressof(slots),
-        len(slots), at, len(spelling.literals[-1]), fits.ctypes.data,
-    )  # fmt: skip
-    if misfits:
-        return fits, {}
-    return fits, {number: column.array(slots[number].count, data) for number, column in columns.items()}
-
-
-class _Column:
-    """The memory of one slot's values, and the Arrow array that it becomes."""
-
-    def __init__(self, kind: Any, count: int) -> None:
-        self._type = kind
-        self._kind = _DECIMAL if pa.types.is_decimal(kind) else _INTEGER if pa.types.is_integer(kind) else _TEXT
-        self._count = count
-        self._width = _WIDTHS[self._kind]
-        self._values = np.empty(count * self._width, np.uint8)
-        self._helpers: list[npt.NDArray[Any]] = []
-
-    def lend(self, slot: _Slot) -> None:
+    def lend(self, to: _CSlot) -> None:
         """Give the compiled code its addresses."""
-        slot.kind, slot.width, slot.values = self._kind, self._width, self._values.ctypes.data
-        if self._kind != _TEXT:
-            valid = np.ones(self._count, np.bool_)
-            self._helpers = [valid]
-            slot.valid = valid.ctypes.data
-            return
-        size = 1 << max(4, (2 * self._count).bit_length())
-        words, table = np.empty(2 * self._count, np.int64), np.full(size, -1, np.int32)
-        self._helpers = [words, table]
-        slot.words, slot.table, slot.mask = words.ctypes.data, table.ctypes.data, size - 1
+        to.values, to.valid, to.of_frame = self.values.ctypes.data, self.valid.ctypes.data, self.slot.of_frame
+        to.words, to.table, to.mask = self._words.ctypes.data, self._table.ctypes.data, len(self._table) - 1
 
-    def array(self, counted: int, data: bytes) -> Any:
-        """The values; ``counted`` are the nulls among them, or the different words."""
-        if self._kind == _TEXT:
-            bounds = self._helpers[0][: 2 * counted].tolist()
-            words = [data[begin:end].decode() for begin, end in zip(bounds[::2], bounds[1::2], strict=True)]
-            indices = pa.Array.from_buffers(pa.int32(), self._count, [None, pa.py_buffer(self._values)])
-            return pa.DictionaryArray.from_arrays(indices, pa.array(words, pa.string()))
-        validity = pa.py_buffer(np.packbits(self._helpers[0], bitorder="little")) if counted else None
-        return pa.Array.from_buffers(self._type, self._count, [validity, pa.py_buffer(self._values)], counted)
+    def take_words(self, to: _CSlot, data: bytes) -> None:
+        """The words found, as they are spelled."""
+        bounds = self._words[: 2 * to.count].tolist()
+        self.words = [data[begin:end] for begin, end in zip(bounds[::2], bounds[1::2], strict=True)]
+
+
+class Side:
+    """The levels of one side of all rows: prices and sizes one after the other, and where each row's begin."""
+
+    def __init__(self, rows: int, levels: int) -> None:
+        self.prices = np.empty(levels * _DECIMAL_BYTES, np.uint8)
+        self.sizes = np.empty(levels * _DECIMAL_BYTES, np.uint8)
+        self.offsets = np.zeros(rows + 1, np.int32)
+        self.valid = np.zeros(rows, np.bool_)
+        self.capacity = levels
+
+    def lend(self, to: _CList) -> None:
+        """Give the compiled code its addresses."""
+        to.prices, to.sizes = self.prices.ctypes.data, self.sizes.ctypes.data
+        to.offsets, to.valid, to.capacity = self.offsets.ctypes.data, self.valid.ctypes.data, self.capacity
+
+
+class Buffers:
+    """Everything that one call writes."""
+
+    def __init__(self, program: Program, frames: int, rows: int, levels: int, extra: int) -> None:
+        self.values = [Values(slot, frames if slot.of_frame else rows) for slot in program.slots]
+        self.sides = [Side(rows, levels) for _ in program.sides]
+        self.fits = np.zeros(frames, np.bool_)
+        self.frames, self.items = np.empty(rows, np.int32), np.empty(rows, np.int32)
+        self.extra = np.empty(extra, np.uint8)
+        self.extra_offsets = np.zeros(rows + 1, np.int32)
+        self.extra_valid = np.zeros(rows, np.bool_)
+        self.rows = 0
+        self._slots = (_CSlot * max(1, len(self.values)))()
+        self._lists = (_CList * max(1, len(self.sides)))()
+        for values, slot in zip(self.values, self._slots, strict=False):
+            values.lend(slot)
+        for side, listed in zip(self.sides, self._lists, strict=False):
+            side.lend(listed)
+        self._output = _COutput(
+            ctypes.addressof(self._slots), len(self.values), ctypes.addressof(self._lists), len(self.sides),
+            self.frames.ctypes.data, self.items.ctypes.data, 0, rows, self.extra.ctypes.data,
+            self.extra_offsets.ctypes.data, self.extra_valid.ctypes.data, 0, extra,
+        )  # fmt: skip
+
+    def fill(self, program: Program, data: bytes, starts: Ints, ends: Ints) -> int:
+        """Read the frames into the buffers; 0, or which buffer is too small."""
+        full = library().tidemark_read_frames(
+            data, starts.ctypes.data, ends.ctypes.data, len(starts), ctypes.addressof(program.nodes),
+            ctypes.addressof(program.children), ctypes.addressof(self._output), self.fits.ctypes.data,
+        )  # fmt: skip
+        self.rows = int(self._output.rows)
+        for values, slot in zip(self.values, self._slots, strict=False):
+            values.take_words(slot, data)
+        return int(full)
+
+
+class Scanner:
+    """Reads frames by a program. It remembers how large buffers had to be for the frames before."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._rows_a_frame = 1.0
+        self._levels_a_byte = 1 / 32
+
+    def read(self, data: bytes, starts: Ints, ends: Ints) -> Buffers:
+        """The frames between ``starts`` and ``ends``; a newline and padding must follow them (see ``frames.c``)."""
+        size = int((ends - starts).sum())
+        extra = size + 2 * len(starts) + 64
+        while True:
+            rows = int(len(starts) * self._rows_a_frame) + 16
+            levels = int(size * self._levels_a_byte) + 64
+            buffers = Buffers(self.program, len(starts), rows, levels, extra)
+            full = buffers.fill(self.program, data, starts, ends)
+            if full == 0:
+                return buffers
+            self._rows_a_frame *= 2 if full == _ROWS_FULL else 1
+            self._levels_a_byte *= 2 if full == _LEVELS_FULL else 1
+            extra *= 2 if full == _EXTRA_FULL else 1
+
+
+def multiply(values: Bytes, which: Offsets, factors: list[tuple[int, int]]) -> tuple[Bytes, Mask]:
+    """Decimals (16 bytes each) times ``numerator / 10^places`` of the factor that ``which`` names; which ones fit.
+
+    A numerator of 0 stands for no factor. Numerators are below 2^63, places below 20.
+    """
+    count = len(which)
+    products, fits = np.empty(len(values), np.uint8), np.ones(count, np.bool_)
+    numerators = np.asarray([numerator for numerator, _ in factors], np.int64)
+    places = np.asarray([places for _, places in factors], np.int32)
+    which = np.ascontiguousarray(which, np.int32)
+    library().tidemark_multiply(
+        values.ctypes.data, which.ctypes.data, count, numerators.ctypes.data, places.ctypes.data,
+        products.ctypes.data, fits.ctypes.data,
+    )  # fmt: skip
+    return products, fits
 
 
 def _path() -> Path:
     """Where the library for these sources and this kind of machine lies."""
     version = hashlib.sha256(_SOURCE.read_bytes() + " ".join(_FLAGS).encode()).hexdigest()[:12]
-    return _SOURCE.with_name(f"lines-{platform.machine()}-{version}.so")
+    return _SOURCE.with_name(f"frames-{platform.machine()}-{version}.so")
 
 
 def compile_library() -> str:
-    """Compile ``lines.c`` unless it has been; what was done, in a line for people."""
+    """Compile ``frames.c`` unless it has been; what was done, in a line for people."""
     path = _path()
     if path.exists():
         return f"frames are read by compiled code ({path.name})"
+    slow = "frames are read one by one, at about a tenth of the speed"
     compiler = next((found for name in _COMPILERS if (found := shutil.which(name))), None)
     if compiler is None:
-        return "no C compiler here (cc, gcc, clang): frames are read by NumPy, at about half the speed"
+        return f"no C compiler here (cc, gcc, clang): {slow}. Install one and run `make install` again"
     made = path.with_name(f"{path.name}.{os.getpid()}")
     command = [compiler, *_FLAGS, "-o", str(made), str(_SOURCE)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         made.unlink(missing_ok=True)
-        return (
-            f"{compiler} can't compile {_SOURCE}, so frames are read by NumPy, at about half the speed:\n{done.stderr}"
-        )
+        return f"{compiler} can't compile {_SOURCE}, so {slow}:\n{done.stderr}"
     made.replace(path)
-    for old in path.parent.glob(f"lines-{platform.machine()}-*.so"):
+    for old in path.parent.glob(f"*-{platform.machine()}-*.so"):
         if old != path:
             old.unlink(missing_ok=True)
     return f"frames are read by compiled code ({path.name}, by {Path(compiler).name})"

@@ -144,8 +144,8 @@ def _events(frame: bytes, channel: str, message: Mapping[str, Any]) -> Parsed | 
     if not data:
         return Ignored("no events")
     if CHANNELS[channel] == "candle":
-        instrument, interval = symbols.read(code), _interval(channel)
-        return Parsed([rows.candle(instrument, interval, values) for values in data])
+        instrument, length = symbols.read(code), interval(channel)
+        return Parsed([rows.candle(instrument, length, values) for values in data])
     return Parsed([_event(frame, channel, item, message) for item in range(len(data))])
 
 
@@ -170,13 +170,18 @@ def _read(channel: str, instrument: Instrument, message: Mapping[str, Any], even
             return rows.depth(instrument, message.get("action"), event)
 
 
-def _interval(channel: str) -> str:
-    interval = _BARS[channel]
-    if interval is None:
+def interval(channel: str) -> str:
+    """The interval of a channel of bars.
+
+    Raises:
+        Unparsable: ``other_day``: its bars open at 00:00 UTC+8.
+    """
+    found = _BARS[channel]
+    if found is None:
         raise Unparsable(
             "other_day", f"{channel} opens at 00:00 UTC+8; subscribe to {channel}utc, which opens at 00:00 UTC"
         )
-    return interval
+    return found
 
 
 def _object(frame: bytes) -> dict[str, Any]:

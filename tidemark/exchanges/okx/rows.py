@@ -25,8 +25,8 @@ from tidemark.exchanges.values import decimal, integer, shown, text, unix_time
 Read = tuple[Row, list[str]]
 
 #: Seven values of a bar are all there were in 2022; nine are all there are now.
-_LEAST_VALUES: Final = 7
-_ALL_VALUES: Final = 9
+LEAST_VALUES: Final = 7
+ALL_VALUES: Final = 9
 
 
 def side(value: object, name: str) -> str | None:
@@ -35,7 +35,7 @@ def side(value: object, name: str) -> str | None:
     return word if word in ("buy", "sell") else None
 
 
-_TRADE: Final = Layout(
+TRADE: Final = Layout(
     "trade",
     (
         ("trade_id", "tradeId", integer),
@@ -62,10 +62,10 @@ _STATE: Final = (
 #: What happened in 24 hours: of a spot market in coins and money, of contracts in coins (and in contracts: ``vol24h``).
 _SPOT_DAY: Final = (("acc_trade_volume_24h", "vol24h", decimal), ("acc_trade_price_24h", "volCcy24h", decimal))
 _CONTRACT_DAY: Final = (("acc_trade_volume_24h", "volCcy24h", decimal),)
-_SPOT_TICKER: Final = Layout("ticker", (*_STATE, *_SPOT_DAY), frozenset(("instId", "instType")))
-_CONTRACT_TICKER: Final = Layout("ticker", (*_STATE, *_CONTRACT_DAY), frozenset(("instId", "instType")))
+SPOT_TICKER: Final = Layout("ticker", (*_STATE, *_SPOT_DAY), frozenset(("instId", "instType")))
+CONTRACT_TICKER: Final = Layout("ticker", (*_STATE, *_CONTRACT_DAY), frozenset(("instId", "instType")))
 _CANDLE: Final = Layout("candle", (), frozenset())
-_DEPTH: Final = Layout(
+DEPTH: Final = Layout(
     "depth",
     (
         ("event_at", "ts", unix_time),
@@ -85,7 +85,7 @@ def filled(layout: Layout, instrument: Instrument, message: Mapping[str, Any]) -
 
 def trade(instrument: Instrument, message: Mapping[str, Any]) -> Read:
     """One trade, or the trades of one taker at one price: ``count`` of them, whose last id is ``tradeId``."""
-    row, left = filled(_TRADE, instrument, message)
+    row, left = filled(TRADE, instrument, message)
     row["size"] = _coins(instrument, row, "size", "price")
     count = 1 if message.get("count") in (None, "") else integer(message["count"], "count")
     if count < 1:
@@ -98,7 +98,7 @@ def trade(instrument: Instrument, message: Mapping[str, Any]) -> Read:
 
 def ticker(instrument: Instrument, message: Mapping[str, Any]) -> Read:
     """The state of one instrument."""
-    row, left = filled(_SPOT_TICKER if instrument.kind == "spot" else _CONTRACT_TICKER, instrument, message)
+    row, left = filled(SPOT_TICKER if instrument.kind == "spot" else CONTRACT_TICKER, instrument, message)
     row["trade_volume"] = _coins(instrument, row, "trade_volume", "trade_price")
     row["best_ask_size"] = _coins(instrument, row, "best_ask_size", "best_ask_price")
     row["best_bid_size"] = _coins(instrument, row, "best_bid_size", "best_bid_price")
@@ -111,23 +111,23 @@ def candle(instrument: Instrument, interval: str, values: object) -> Row:
     No bar says when it was sent, so ``updated_at`` is the bar's start while it is forming and its end once ``confirm``
     closes it. With the volume, which only grows, that puts all states of a bar in order, whichever way they came.
     """
-    if not isinstance(values, list) or len(values) < _LEAST_VALUES:
-        raise Unparsable("bad_type", f"a bar is {shown(values)}: it must be a list of {_LEAST_VALUES} values at least")
+    if not isinstance(values, list) or len(values) < LEAST_VALUES:
+        raise Unparsable("bad_type", f"a bar is {shown(values)}: it must be a list of {LEAST_VALUES} values at least")
     row = _place(_CANDLE.empty.copy(), instrument)
     start = unix_time(values[0], "ts")
     row["event_at"], row["interval"] = start, interval
     for position, column in enumerate(("open", "high", "low", "close"), 1):
         row[column] = _decimal(values[position], column)
-    whole = len(values) >= _ALL_VALUES
+    whole = len(values) >= ALL_VALUES
     quote = _decimal(values[7], "volCcyQuote") if whole else None
     if instrument.kind == "spot":
         row["volume_base"], row["volume_quote"] = _decimal(values[5], "vol"), _decimal(values[6], "volCcy")
     else:
         row["volume_contracts"], row["volume_base"] = _decimal(values[5], "vol"), _decimal(values[6], "volCcy")
         row["volume_quote"] = quote
-    closed = row["is_closed"] = _confirmed(values[8]) if whole else None
+    closed = row["is_closed"] = confirmed(values[8]) if whole else None
     row["updated_at"] = symbols.end_of(interval, start) if closed else start
-    unknown = {str(n): values[n] for n in range(_ALL_VALUES if whole else _LEAST_VALUES, len(values))}
+    unknown = {str(n): values[n] for n in range(ALL_VALUES if whole else LEAST_VALUES, len(values))}
     row["extra"] = messages.text(unknown) if unknown else None
     return row
 
@@ -137,9 +137,8 @@ def depth(instrument: Instrument, kind: object, message: Mapping[str, Any]) -> R
 
     A checksum of 0 is none: the exchange has sent nothing else since 2026-06-23. Messages of 2022 have no numbers.
     """
-    if kind not in ("snapshot", "update"):
-        raise Unparsable("unknown_type", f"a book's action is {shown(kind)}; known are snapshot and update")
-    row, left = filled(_DEPTH, instrument, message)
+    kind = action(kind)
+    row, left = filled(DEPTH, instrument, message)
     row["kind"] = kind
     if row["prev_update_id"] == -1:
         row["prev_update_id"] = None
@@ -181,7 +180,15 @@ def _decimal(value: object, name: str) -> Decimal | None:
     return None if value is None or value == "" else decimal(value, name)
 
 
-def _confirmed(value: object) -> bool:
+def action(value: object) -> str:
+    """Whether a book's change is a snapshot or an update."""
+    if value not in ("snapshot", "update"):
+        raise Unparsable("unknown_type", f"a book's action is {shown(value)}; known are snapshot and update")
+    return str(value)
+
+
+def confirmed(value: object) -> bool:
+    """Whether a bar is closed."""
     if value not in ("0", "1"):
         raise Unparsable("bad_type", f"confirm = {shown(value)} is neither 0 nor 1")
     return value == "1"

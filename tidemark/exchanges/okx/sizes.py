@@ -87,6 +87,15 @@ def coins(instrument: Instrument, count: Decimal, price: Decimal | None, at: dat
     return decimal(rounded, _NAME)
 
 
+def factor(instrument: Instrument) -> Decimal | None:
+    """Coins in one of the exchange's units, where neither the price nor the time matter and it is known; else None."""
+    if instrument.kind == "spot":
+        return Decimal(1)
+    table = OPTIONS if instrument.kind == "option" else LINEAR
+    known = None if instrument.is_inverse else table.get(instrument.family)
+    return known[0][1] if known is not None and len(known) == 1 else None
+
+
 def _size(instrument: Instrument, at: datetime | None) -> Decimal:
     table = OPTIONS if instrument.kind == "option" else LINEAR
     sizes = table.get(instrument.family)

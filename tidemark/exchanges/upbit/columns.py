@@ -1,6 +1,6 @@
 """How Upbit's frames are read by the column: the same fields and conversions as one by one.
 
-Lives here: ``SHAPES``, a shape a dataset and format. Doesn't: which field is which column (``fields``), reading
+Contains: ``SHAPES``, a shape a dataset and format. Does not contain: which field is which column (``fields``), reading
 (``columnar``).
 """
 
@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import Final
 
 from tidemark.exchanges.base import Unparsable
-from tidemark.exchanges.columnar.shape import Column, Levels, Shape
+from tidemark.exchanges.columnar.shape import Column, Levels, Path, Shape
 from tidemark.exchanges.layout import Layout
 from tidemark.exchanges.upbit import fields, frames, symbols
 from tidemark.exchanges.values import shown, text
+
+_LISTS: Final = ("ask_prices", "ask_sizes", "bid_prices", "bid_sizes")
 
 
 def _market(value: object, _: str) -> str:
@@ -30,20 +32,12 @@ def _interval(value: object, _: str) -> str | None:
     return _type_of("candle", value)
 
 
-def _shape(layout: Layout, kind: str, code: str, units: str, unit: tuple[str, str, str, str]) -> Shape:
+def _shape(layout: Layout, kind: str, code: str, units: str, unit: tuple[str, ...], refused: frozenset[Path]) -> Shape:
     dataset = layout.dataset
 
     def is_of_dataset(value: object, _: str) -> bool:
         return _type_of(dataset, value) is None
 
-    ask_price, ask_size, bid_price, bid_size = unit
-    names: dict[str | int, str | None] = {
-        ask_price: "ask_prices",
-        ask_size: "ask_sizes",
-        bid_price: "bid_prices",
-        bid_size: "bid_sizes",
-    }
-    sides = (("ask_prices", "ask_sizes"), ("bid_prices", "bid_sizes"))
     return Shape(
         dataset,
         columns=(
@@ -54,17 +48,21 @@ def _shape(layout: Layout, kind: str, code: str, units: str, unit: tuple[str, st
             Column((code,), "code", text, required=True),
             *(Column((field,), column, convert) for column, field, convert in layout.fields),
         ),
-        redundant=frozenset((field,) for field in layout.redundant - {kind, code, units}),
-        constants={"exchange": symbols.NAME},
-        levels=(Levels((units,), names, sides, nullable=True),) if dataset == "orderbook" else (),
         in_array=True,
+        redundant=frozenset((field,) for field in layout.redundant - {kind, code, units}),
+        refused=refused,
+        levels=(Levels((units,), unit, _LISTS, unpadded=True, keeps_more=True),) if dataset == "orderbook" else (),
+        constants={"exchange": symbols.NAME},
     )
 
 
+#: A frame that names its type in full is read by the full names.
+_SHORT_REFUSES: Final[frozenset[Path]] = frozenset((("type",),))
+
 SHAPES: Final = {
     dataset: (
-        _shape(fields.LONG[dataset], "type", "code", "orderbook_units", frames.LONG_UNIT),
-        _shape(fields.SHORT[dataset], "ty", "cd", "obu", frames.SHORT_UNIT),
+        _shape(fields.LONG[dataset], "type", "code", "orderbook_units", frames.LONG_UNIT, frozenset()),
+        _shape(fields.SHORT[dataset], "ty", "cd", "obu", frames.SHORT_UNIT, _SHORT_REFUSES),
     )
     for dataset in fields.LONG
 }
