@@ -61,6 +61,7 @@ struct slot {
     int64_t mask;       /* WORD: the size of the table less one */
     int64_t count;      /* WORD: words found */
     int64_t of_frame;   /* a value of the frame, else of each row */
+    int64_t last;       /* WORD: the number of the last word, -1 at first */
 };
 
 /* One side of an order book: prices and sizes of all rows, and where each row's begin. */
@@ -115,6 +116,18 @@ static inline const uint8_t *space(const struct run *r, const uint8_t *p) {
     return p;
 }
 
+/* Eight bytes as a word of text: are they digits, and which number are they? */
+static inline int are_digits(uint64_t eight) {
+    return ((eight & 0xF0F0F0F0F0F0F0F0ULL) | (((eight + 0x0606060606060606ULL) & 0xF0F0F0F0F0F0F0F0ULL) >> 4)) ==
+           0x3333333333333333ULL;
+}
+
+static inline uint64_t of_digits(uint64_t eight) {
+    eight = (eight & 0x0F0F0F0F0F0F0F0FULL) * 2561 >> 8;
+    eight = (eight & 0x00FF00FF00FF00FFULL) * 6553601 >> 16;
+    return (eight & 0x0000FFFF0000FFFFULL) * 42949672960001ULL >> 32;
+}
+
 /* A number as JSON spells it: its digits, how many of them stand behind the point, its exponent. */
 struct number {
     u128 digits;
@@ -130,7 +143,11 @@ static inline const uint8_t *scan(const uint8_t *p, struct number *n) {
     p += n->negative;
     if (!is_digit(*p)) return 0;
     const uint8_t *first = p;
-    uint64_t low = 0;
+    uint64_t low = 0, eight;
+    while (p - first < 16 && (memcpy(&eight, p, 8), are_digits(eight))) {
+        low = low * 100000000 + of_digits(eight);
+        p += 8;
+    }
     while (is_digit(*p) && p - first < 19) low = low * 10 + (uint64_t)(*p++ - '0');
     n->digits = low;
     while (is_digit(*p)) {
@@ -186,11 +203,18 @@ static inline int scaled(const struct number *n, u128 *value) {
 
 /* Behind a text's closing quotation mark; 0 where it holds an escape or a control character, or does not end. */
 static inline const uint8_t *behind_text(const uint8_t *p) {
-    while (*p != '"') {
-        if (*p < 0x20 || *p == '\\') return 0;
-        p++;
+    const uint64_t ones = 0x0101010101010101ULL, high = 0x8080808080808080ULL;
+    for (;; p += 8) { /* eight bytes at a time: the lowest bit found is exact */
+        uint64_t word, quote, escape;
+        memcpy(&word, p, 8);
+        quote = word ^ ones * '"';
+        escape = word ^ ones * '\\';
+        uint64_t found = (((quote - ones) & ~quote) | ((escape - ones) & ~escape) | ((word - ones * 0x20) & ~word)) & high;
+        if (found) {
+            p += __builtin_ctzll(found) >> 3;
+            return *p == '"' ? p + 1 : 0;
+        }
     }
-    return p + 1;
 }
 
 static inline int is_null(const uint8_t *p) { return memcmp(p, "null", 4) == 0; }
@@ -242,6 +266,10 @@ static inline const uint8_t *take_number(const uint8_t *p, int32_t flags, struct
 
 /* The number of a word, which is given one when it is new. */
 static inline int32_t word_of(struct slot *s, const uint8_t *data, const uint8_t *p, int64_t length) {
+    if (s->last >= 0) { /* mostly the same as in the row before */
+        const int64_t *known = s->words + 2 * s->last;
+        if (known[1] - known[0] == length && memcmp(data + known[0], p, (size_t)length) == 0) return (int32_t)s->last;
+    }
     uint64_t hash = 1469598103934665603ULL ^ (uint64_t)length;
     int64_t at = 0;
     for (; at + 8 <= length; at += 8) {
@@ -258,10 +286,11 @@ static inline int32_t word_of(struct slot *s, const uint8_t *data, const uint8_t
             s->table[place] = (int32_t)s->count;
             s->words[2 * s->count] = p - data;
             s->words[2 * s->count + 1] = p - data + length;
-            return (int32_t)s->count++;
+            return (int32_t)(s->last = s->count++);
         }
         const int64_t *known = s->words + 2 * word;
-        if (known[1] - known[0] == length && memcmp(data + known[0], p, (size_t)length) == 0) return word;
+        if (known[1] - known[0] == length && memcmp(data + known[0], p, (size_t)length) == 0)
+            return (int32_t)(s->last = word);
     }
 }
 

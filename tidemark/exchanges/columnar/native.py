@@ -52,6 +52,7 @@ class _CSlot(ctypes.Structure):
         ("mask", ctypes.c_int64),
         ("count", ctypes.c_int64),
         ("of_frame", ctypes.c_int64),
+        ("last", ctypes.c_int64),
     )
 
 
@@ -123,6 +124,7 @@ class Values:
     def lend(self, to: _CSlot) -> None:
         """Give the compiled code its addresses."""
         to.values, to.valid, to.of_frame = self.values.ctypes.data, self.valid.ctypes.data, self.slot.of_frame
+        to.last = -1
         to.words, to.table, to.mask = self._words.ctypes.data, self._table.ctypes.data, len(self._table) - 1
 
     def take_words(self, to: _CSlot, data: bytes) -> None:
