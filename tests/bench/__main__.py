@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from tests.bench.broker import broker
 from tests.bench.harness import PROJECT_ROOT, Place, measure, table
 
 #: Modules with a function ``rows``, in the order of a frame's way.
@@ -27,14 +26,12 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer messages: to see that it works")
     parser.add_argument("--only", default="", choices=("", *STAGES), help="one stage")
     parser.add_argument("--books", type=int, default=120_000, help="how many books to catch up on (2 KB each)")
+    parser.add_argument("--match", default="", help="of json_to_arrow only the feeds with this in their name")
     options = parser.parse_args()
     results = []
     cache = PROJECT_ROOT / ".tidemark" / "cache"
-    with (
-        tempfile.TemporaryDirectory(prefix="bench-") as folder,
-        broker(Path(folder), cache) as bootstrap,
-    ):
-        place = Place(bootstrap, Path(folder), options.yardsticks, options.quick, cache, options.books)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        place = Place(Path(folder), options.yardsticks, options.quick, cache, options.books, options.match)
         for stage in _stages(options.only):
             results += [measure(row, options.runs) for row in stage.rows(place)]
     print(table(results))

@@ -53,7 +53,6 @@ class Row:
 class Place:
     """Where stages find what they need."""
 
-    bootstrap: str
     folder: Path
     yardsticks: str
     quick: bool
@@ -61,6 +60,8 @@ class Place:
     cache: Path
     #: How many books a consumer catches up on.
     books: int
+    #: Part of a feed's name: only these feeds are read.
+    match: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,12 @@ def measure(row: Row, runs: int) -> Result:
     return Result(row, statistics.median(ours), yardstick, notes)
 
 
-def run(candidate: Candidate) -> Mapping[str, object]:
-    """What a program reports."""
+def run(candidate: Candidate, *, silent: bool = False) -> Mapping[str, object]:
+    """What a program reports; nothing of one that is ``silent``.
+
+    Raises:
+        SystemExit: it failed; the message holds the end of its standard error.
+    """
     environment = {**os.environ, "PYTHONPATH": str(PROJECT_ROOT), **candidate.environment}
     done = subprocess.run(
         [candidate.python, *candidate.arguments],
@@ -108,8 +113,10 @@ def run(candidate: Candidate) -> Mapping[str, object]:
         timeout=_TIMEOUT_S,
     )
     lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines:
+    if done.returncode or not (lines or silent):
         raise SystemExit(f"{candidate.name} failed ({done.returncode}):\n{done.stderr[-3000:]}")
+    if silent:
+        return {}
     report = json.loads(lines[-1])
     assert isinstance(report, dict)
     return report
