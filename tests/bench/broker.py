@@ -21,7 +21,8 @@ _CONNECTION = b"producer-1-20261120T000000000000-1"
 
 @contextmanager
 def broker(folder: Path, cache: Path) -> Iterator[str]:
-    """A Kafka of this run's own; its bootstrap servers."""
+    """A Kafka of this run's own, whose data are in ``folder``; its bootstrap servers."""
+    folder.mkdir(parents=True, exist_ok=True)
     server = KafkaServer(folder / "kafka", process.free_port(), folder / "kafka.log", cache, optimised=True)
     server.start()
     try:

@@ -58,7 +58,9 @@ def _check_equal(place: Place, feed: Feed, ours: Candidate, theirs: Candidate) -
         name for name in fields if name not in found.column_names and expected[name].null_count < len(expected)
     } - _OURS_ALONE
     if missing:
-        raise SystemExit(f"{feed.name}: polars makes no column {', '.join(sorted(missing))}: add it to polars_reader.py")
+        raise SystemExit(
+            f"{feed.name}: polars makes no column {', '.join(sorted(missing))}: add it to polars_reader.py"
+        )
     for name in found.column_names:
         if not _same(expected[name], found[name]):
             raise SystemExit(f"{feed.name}: column {name} differs: {_first_difference(expected[name], found[name])}")

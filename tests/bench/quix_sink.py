@@ -1,7 +1,7 @@
-"""Timed: quixstreams with its file sink, from the same topic to Parquet: ``python quix_sink.py BOOTSTRAP TOPIC COUNT``.
+"""Timed: quixstreams with its file sink, from the same topics to Parquet: ``python quix_sink.py BOOTSTRAP TOPIC,… COUNT``.
 
-Runs in the yardsticks' own environment. Columns are the message's fields (floats), key and time, the producer's
-headers, partition and offset, and with ``--frames`` the message as it came.
+Runs in the yardsticks' own environment. Columns are the message's fields as they are nested, numbers as floats, texts
+as texts, key and time, the producer's headers, partition and offset, and with ``--frames`` the message as it came.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _HEADERS = {"received_ns": int, "connection": bytes.decode, "frame": int}
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("bootstrap")
-    parser.add_argument("topic")
+    parser.add_argument("topics", type=lambda names: names.split(","))
     parser.add_argument("count", type=int)
     parser.add_argument("--frames", action="store_true")
     options = parser.parse_args()
@@ -54,9 +54,10 @@ def main() -> None:
         row["partition"], row["offset"] = context.partition, context.offset
         return row
 
-    topic = app.topic(options.topic, value_deserializer="bytes" if options.frames else "json", key_deserializer="str")
-    frame = app.dataframe(topic).apply(with_headers, metadata=True)
-    frame.sink(LocalFileSink(directory=str(folder / "out"), format=ParquetFormat(compression="zstd")))
+    for name in options.topics:
+        topic = app.topic(name, value_deserializer="bytes" if options.frames else "json", key_deserializer="str")
+        frame = app.dataframe(topic).apply(with_headers, metadata=True)
+        frame.sink(LocalFileSink(directory=str(folder / "out"), format=ParquetFormat(compression="zstd")))
     cpu, wall = time.process_time(), time.perf_counter()
     app.run(count=options.count, timeout=30)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall

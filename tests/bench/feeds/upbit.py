@@ -75,7 +75,11 @@ def tickers(dice: random.Random, count: int, *, short: bool, more: bool) -> Iter
         at += dice.randint(0, 3)
         market = dice.choice(all_markets)
         price, opened = walk(dice, market), market.price + dice.randint(-40, 40) * market.step
-        change, sold, bought = price - opened, market.size * dice.randint(1, 10**5), market.size * dice.randint(1, 10**5)
+        change, sold, bought = (
+            price - opened,
+            market.size * dice.randint(1, 10**5),
+            market.size * dice.randint(1, 10**5),
+        )
         day, clock = _when(at)
         rate = _rate(abs(change), opened)
         values = (
@@ -137,7 +141,8 @@ def _units(dice: random.Random, market: Market, unit: str, short: bool) -> tuple
     price, count = walk(dice, market) + 40 * market.step, dice.choice((15, 30, 30, 30))
     asks, bids = ([size(dice, market) for _ in range(count)] for _ in range(2))
     levels = (
-        unit % (_number(price + n * market.step, short), _number(price - (n + 1) * market.step, short), plain(a), plain(b))
+        unit
+        % (_number(price + n * market.step, short), _number(price - (n + 1) * market.step, short), plain(a), plain(b))
         for n, (a, b) in enumerate(zip(asks, bids, strict=True))
     )
     return ",".join(levels), sum(asks), sum(bids)
