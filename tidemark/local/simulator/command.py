@@ -14,12 +14,14 @@ from typing import Annotated, Any
 import typer
 
 from tidemark.local.simulator.config import DEFAULT_PORT, ConfigError, SimulatorConfig
-from tidemark.local.simulator.recording import RecordingError
+from tidemark.local.simulator.recording import Recording, RecordingError
+from tidemark.local.simulator.replay import ReplayPlayer
 from tidemark.local.simulator.server import Simulator
 from tidemark.local.simulator.timeline import FAST, Cadence
 
 _ZONES = {"kst": timezone(timedelta(hours=9)), "utc": UTC}
 _DEFAULTS = SimulatorConfig()
+_SKIPPED_SHOWN = 20
 
 
 def _option(*names: str, text: str) -> Any:
@@ -141,6 +143,7 @@ def period(day: str, zone: str, from_at: str, to_at: str, now: datetime) -> tupl
 async def _serve(config: SimulatorConfig) -> None:
     simulator = Simulator(config)
     await simulator.start()
+    _report_skipped(simulator.recording)
     names = ", ".join(simulator.rooms)
     typer.echo(f"simulator ready ({names}): REST {simulator.url}, WebSocket {simulator.ws_root}, {_plays(config)}")
     stopped = asyncio.Event()
@@ -151,11 +154,32 @@ async def _serve(config: SimulatorConfig) -> None:
         await asyncio.wait({playing, waiting}, return_when=asyncio.FIRST_COMPLETED)
         if playing.done():
             playing.result()
+            _report_played(simulator)
             await waiting
     finally:
         playing.cancel()
         waiting.cancel()
         await simulator.stop()
+
+
+def _report_skipped(recording: Recording | None) -> None:
+    """A line for each skipped line of a recording, the first ones."""
+    skipped = recording.skipped if recording else ()
+    for one in skipped[:_SKIPPED_SHOWN]:
+        typer.echo(f"simulate: line {one.line} of the recording is skipped: {one.reason}", err=True)
+    if len(skipped) > _SKIPPED_SHOWN:
+        typer.echo(f"simulate: {len(skipped) - _SKIPPED_SHOWN} more lines are skipped", err=True)
+
+
+def _report_played(simulator: Simulator) -> None:
+    """A line when a recording has been played to its end."""
+    recording = simulator.recording
+    if recording is not None:
+        given_up = sum(room.player.given_up for room in simulator.rooms.values() if isinstance(room.player, ReplayPlayer))
+        typer.echo(
+            f"simulator: the recording is played: {len(recording.frames) - given_up} frames sent, "
+            f"{len(recording.skipped)} lines skipped, {given_up} frames given up because no connection survived them"
+        )
 
 
 def _by_exchange(named: list[str]) -> dict[str, set[str]]:

@@ -1,8 +1,9 @@
 """The open sockets, whatever exchange's words are spoken on them.
 
-Lives here: frames onto sockets in large writes, back-pressure, who subscribes to what, and what tests order to
-happen to a socket. Doesn't: the meaning of a request or a frame (``upbit``, ``okx``, ``binance``), the pace
-(``player``), what happens to frames on their way (``faults``).
+Contains: frames onto sockets in large writes, back-pressure, who subscribes to what, and the faults of a socket that
+tests order.
+Does not contain: the meaning of a request or a frame (``upbit``, ``okx``, ``binance``), the pace (``player``), faults of
+frames in transit (``faults``).
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Connection:
         self.root = root
         self.frozen = False
         self.last = b""
-        self._head = 0x81 if text else 0x82
+        self._text = text
         self._transport = transport
         self._writer = request.writer
         transport.set_write_buffer_limits(high=0)  # so that a drain means: the kernel has it all
@@ -77,10 +78,20 @@ class Connection:
         return not (self.frozen or self._transport.is_closing() or self.ws.closed)
 
     def write(self, payloads: Iterable[bytes]) -> None:
-        """Queue these payloads, each a frame."""
+        """Queue these payloads, each a frame of the connection's type."""
+        self._write((payload, not self._text) for payload in payloads)
+
+    def write_recorded(self, payloads: Iterable[bytes]) -> None:
+        """Queue these payloads, whatever their bytes are.
+
+        Bytes that are no UTF-8 go as a binary frame: as text they would end the connection by the protocol's rules.
+        """
+        self._write((payload, not self._text or not _is_utf8(payload)) for payload in payloads)
+
+    def _write(self, payloads: Iterable[tuple[bytes, bool]]) -> None:
         parts: list[bytes] = []
-        for payload in payloads:
-            parts += (_header(self._head, len(payload)), payload)
+        for payload, binary in payloads:
+            parts += (_header(0x82 if binary else 0x81, len(payload)), payload)
             self.frames += 1
         if parts and self.open:
             self._transport.write(b"".join(parts))
@@ -291,6 +302,14 @@ def _sent(code: str, trade: Trade) -> Sent:
 
 def _book(update: DepthUpdate) -> SentBook:
     return SentBook(update.last, update.ms, update.best_bid, update.best_ask)
+
+
+def _is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _header(head: int, length: int) -> bytes:

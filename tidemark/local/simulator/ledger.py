@@ -13,12 +13,14 @@ from __future__ import annotations
 from array import array
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from decimal import Decimal
+from decimal import Decimal, Inexact, localcontext
 from typing import Any, NamedTuple
 
 E8 = 10**8
+E8_DIGITS = 8
 E16 = 10**16
 _KEPT_BOOKS = 100_000
+_MOST_DIGITS = 20  # before the decimal point
 
 
 class Sent(NamedTuple):
@@ -116,11 +118,28 @@ class SentLog:
 
 
 def scaled(value: Any) -> int:
-    """A number or its text as an integer of 1e-8; ValueError when it has more decimals."""
-    number = Decimal(value) * E8
-    if number != int(number):
-        raise ValueError(f"{value} has more than 8 decimals")
-    return int(number)
+    """A number or its text as an integer of 1e-8; an error of ValueError or ArithmeticError when that is not exact.
+
+    Nor may it have more than 20 digits before the decimal point.
+    """
+    number = Decimal(value)
+    if not number.is_finite() or not -E8_DIGITS <= number.adjusted() < _MOST_DIGITS:
+        raise ValueError(f"{str(value)[:60]} is too large, or has more than 8 decimals")
+    with localcontext(prec=_MOST_DIGITS + E8_DIGITS + 1, traps=[Inexact]):
+        exact = number * E8
+    if exact != int(exact):
+        raise ValueError(f"{str(value)[:60]} has more than 8 decimals")
+    return int(exact)
+
+
+def whole(value: Any) -> int:
+    """An id or a time, given as text or number, as an integer; ValueError when it is none of 64 bits."""
+    if isinstance(value, Decimal) and not (value.is_finite() and value.adjusted() < _MOST_DIGITS and value % 1 == 0):
+        raise ValueError(f"{str(value)[:60]} is no integer")
+    number = int(value)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{str(value)[:60]} has more than 64 bits")
+    return number
 
 
 def text(value: int, scale: int) -> str:

@@ -72,7 +72,13 @@ class Room:
     def _progress(self) -> dict[str, object]:
         if isinstance(self.player, ReplayPlayer):
             frames = len(self.player.recording.frames)
-            return {"replay": True, "progress": round(self.player.place / frames, 4), "frames_total": frames}
+            return {
+                "replay": True,
+                "progress": round(self.player.place / frames, 4),
+                "frames_total": frames,
+                "frames_given_up": self.player.given_up,
+                "lines_skipped": len(self.player.recording.skipped),
+            }
         begin, now = self.period()
         fast_end = self.fast_end_ms or time.time_ns() // 1_000_000
         end = self.period_end_ms or fast_end

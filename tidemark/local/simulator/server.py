@@ -56,8 +56,8 @@ class Simulator:
         self.config = config
         self.port = 0
         self._limits: dict[str, Limits] = {}
-        self._recording = read_recording(config.replay) if config.replay else None
-        names = (self._recording.exchange,) if self._recording else config.exchanges
+        self.recording = read_recording(config.replay) if config.replay else None
+        names = (self.recording.exchange,) if self.recording else config.exchanges
         self.rooms = {name: self._room(name) for name in names}
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -133,9 +133,9 @@ class Simulator:
 
     def _room(self, name: str) -> Room:
         config, log, phases = self.config, SentLog(), Phases()
-        if self._recording is not None:
+        if self.recording is not None:
             hub = Hub(log, "any", ())
-            player = ReplayPlayer(self._recording, hub, log, phases, config.speed)
+            player = ReplayPlayer(self.recording, hub, log, phases, config.speed)
             return Room(name, hub, log, phases, player, None, notice=_notice(name))
         markets = _SWAPS[name][0] if name in _SWAPS else MARKETS
         hub = Hub(log, config.wait_for, set(config.wait_codes.get(name, markets)) & set(markets))
@@ -213,8 +213,8 @@ class Simulator:
         return [*BinanceStream(self.config, room.hub).routes(), *rest.routes()]
 
     def _recorded(self) -> Recording:
-        assert self._recording is not None  # noqa: S101 (without a timeline there is one)
-        return self._recording
+        assert self.recording is not None  # noqa: S101 (without a timeline there is one)
+        return self.recording
 
     def _limits_of(self, address: str) -> Limits:
         return self._limits.setdefault(address, Limits(self.config.limits))

@@ -1,7 +1,7 @@
 """Binance's REST while a recording is played.
 
-Lives here: the recorded answers (exchangeInfo, books); everything else is empty, since a recording has no history.
-Doesn't: the frames (``recorded``).
+Contains: the recorded answers (exchangeInfo, books); everything else is empty, since a recording has no history.
+Does not contain: the frames (``recorded``).
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """OKX's REST while a recording is played.
 
-Lives here: the recording's instruments; everything else is empty, since a recording has no history. Doesn't: the
-frames (``recorded``).
+Contains: the recording's instruments; everything else is empty, since a recording has no history.
+Does not contain: the frames (``recorded``).
 """
 
 from __future__ import annotations
+
+import json
 
 from aiohttp import web
 
@@ -43,11 +45,11 @@ async def _nothing(request: web.Request) -> str:
 
 
 def _kind(code: str) -> str:
-    """The type of an instrument, as its name says it."""
+    """The type of an instrument, by its name; a name of one part is of no type."""
     parts = code.split("-")
     if parts[-1] == "SWAP":
         return "SWAP"
-    return {2: "SPOT", 3: "FUTURES"}.get(len(parts), "OPTION")
+    return {1: "", 2: "SPOT", 3: "FUTURES"}.get(len(parts), "OPTION")
 
 
 def _row(code: str) -> str:
@@ -55,7 +57,6 @@ def _row(code: str) -> str:
     if code in SWAPS:
         return instrument_row(SWAPS[code])
     base, quote = code.split("-")[:2]
-    named = (
-        f'"baseCcy":"{base}","quoteCcy":"{quote}"' if _kind(code) == "SPOT" else f'"baseCcy":"","uly":"{base}-{quote}"'
-    )
-    return f'{{"instId":"{code}","instType":"{_kind(code)}",{named},"ctVal":"","ctValCcy":"","state":"live"}}'
+    named = {"baseCcy": base, "quoteCcy": quote} if _kind(code) == "SPOT" else {"baseCcy": "", "uly": f"{base}-{quote}"}
+    row = {"instId": code, "instType": _kind(code), **named, "ctVal": "", "ctValCcy": "", "state": "live"}
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":"))
