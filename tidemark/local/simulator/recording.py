@@ -34,7 +34,6 @@ _STAMPED = re.compile(rb"(?P<at>\d{19})(?: (?P<frame>.*))?", re.DOTALL)
 _TRAFFIC = re.compile(rb"(?:wss?|https?)://")
 _OPENED = re.compile(rb"(?P<url>wss?://\S+) <")
 _ANSWERED = re.compile(rb"(?P<url>https?://\S+) -> \d+\.\d+: (?P<body>.*)", re.DOTALL)
-_BYTES = re.compile(rb"b(?P<quote>['\"]).*(?P=quote)", re.DOTALL)
 #: A code that a list of markets may hold: Binance has Chinese ones.
 _CODE = re.compile(r"\w[\w.-]{0,59}")
 _KIND = re.compile(r"[\w.@-]{1,40}")
@@ -162,7 +161,7 @@ def _received(line: bytes) -> _Received | None:
         raise ValueError(f"no frame begins here: {line[:_SHOWN]!r}")
     at = float(match["at"]) / (1 if b"." in match["at"] else 1e9)
     text = match["frame"] or b""
-    return _Received(at, _literal(text) if _BYTES.fullmatch(text) else text)
+    return _Received(at, _literal(text) if text.startswith((b"b'", b'b"')) else text)
 
 
 def _literal(text: bytes) -> bytes:

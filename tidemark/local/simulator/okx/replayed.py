@@ -47,7 +47,7 @@ async def _nothing(request: web.Request) -> str:
 def _kind(code: str) -> str:
     """The type of an instrument, by its name; a name of one part is of no type."""
     parts = code.split("-")
-    if parts[-1] == "SWAP":
+    if len(parts) > 1 and parts[-1] == "SWAP":
         return "SWAP"
     return {1: "", 2: "SPOT", 3: "FUTURES"}.get(len(parts), "OPTION")
 
