@@ -1,6 +1,7 @@
 """What a simulator can be told.
 
-Lives here: the settings of one simulator and their defaults. Doesn't: the command line (``command``).
+Contains: the settings of one simulator and their defaults.
+Does not contain: the command line (``command``).
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from tidemark.local.simulator import oddities
+from tidemark.local.simulator.oddities import Oddity
 from tidemark.local.simulator.swap.timeline import SWAP_FAST, SWAP_LIVE, SWAP_LIVE_250, SwapCadence
 from tidemark.local.simulator.timeline import FAST, LIVE, Cadence
 
@@ -27,7 +30,8 @@ class SimulatorConfig:
     ``from_at`` it is live from the start. ``wait_for`` says for whom fast playing waits: "any" subscriber,
     one of "trade", or subscribers that cover the trades of all markets ("all-trades"), or of those that
     ``wait_codes`` names for the exchange. ``replay`` plays a recording of one exchange instead of the markets.
-    ``trades_per_day`` are those of all of an exchange's markets: of Upbit, and of each exchange of swaps.
+    ``trades_per_day`` are those of all of an exchange's usual markets: of Upbit, and of each exchange of swaps.
+    ``oddities`` are shown beside the usual markets; nothing waits for clients of theirs.
     """
 
     host: str = "127.0.0.1"
@@ -41,6 +45,7 @@ class SimulatorConfig:
     exchanges: tuple[str, ...] = EXCHANGES
     trades_per_day: int = 150_000
     swap_trades_per_day: int = 15_000
+    oddities: frozenset[Oddity] = oddities.DEFAULT
     minute_days: int = 14
     day_days: int = 130
     fast: Cadence = FAST

@@ -14,7 +14,7 @@ import itertools
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterable, Set
+from collections.abc import Collection, Iterable, Set
 from typing import Protocol
 
 from aiohttp import web
@@ -127,8 +127,13 @@ class Connection:
 class Hub:
     """All open connections, and the log of what they were sent."""
 
-    def __init__(self, log: SentLog, wait_for: str, codes: Iterable[str]) -> None:
-        """``wait_for``: "any" subscriber, one of "trade", or such that cover "all-trades" of ``codes``."""
+    def __init__(
+        self, log: SentLog, wait_for: str, codes: Iterable[str], missable: Collection[str] | None = None
+    ) -> None:
+        """``wait_for``: "any" subscriber, one of "trade", or such that cover "all-trades" of ``codes``.
+
+        ``missable``: the markets whose trades count as missed when nobody subscribes to them; None: all.
+        """
         self.log = log
         self.connections: dict[str, Connection] = {}
         self.counts: Counter[str] = Counter()
@@ -137,6 +142,7 @@ class Hub:
         self._silent_until = 0.0
         self._wait_for = wait_for
         self._codes = frozenset(codes)
+        self._missable = missable
         self._changed = asyncio.Event()
         self._numbers = itertools.count(1)
         self._closing: set[asyncio.Task[None]] = set()
@@ -212,7 +218,8 @@ class Hub:
                 taken.update(self._record(connection, frames))
         missing = {id(h): h for frames in wanted.values() for _, h in frames if id(h) not in taken}
         for happening in happenings:
-            if happening.channel == "trade" and id(happening) not in taken and id(happening) not in missing:
+            missed = happening.channel == "trade" and id(happening) not in taken and id(happening) not in missing
+            if missed and (self._missable is None or happening.code in self._missable):
                 self.log.missed[happening.code] += 1
         return [h for h in missing.values() if h.channel == "trade"]
 

@@ -31,7 +31,7 @@ from tidemark.local.simulator.upbit import recorded as upbit
 
 _RECEIVED = re.compile(rb"(?P<at>\d{1,20}\.\d{1,20}):(?: (?P<frame>.*))?", re.DOTALL)
 _STAMPED = re.compile(rb"(?P<at>\d{19})(?: (?P<frame>.*))?", re.DOTALL)
-_TRAFFIC = re.compile(rb"(?:wss?|https?)://")
+_TRAFFIC = re.compile(rb"(?:wss?|https?)://|configuration: ")
 _OPENED = re.compile(rb"(?P<url>wss?://\S+) <")
 _ANSWERED = re.compile(rb"(?P<url>https?://\S+) -> \d+\.\d+: (?P<body>.*)", re.DOTALL)
 #: A code that a list of markets may hold: Binance has Chinese ones.

@@ -1,13 +1,14 @@
 """The simulator: one port, three exchanges.
 
-Lives here: building it from a configuration, starting and stopping. Doesn't: any of its parts.
+Contains: building it from a configuration, starting and stopping.
+Does not contain: any of its parts.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -24,6 +25,7 @@ from tidemark.local.simulator.ledger import SentLog
 from tidemark.local.simulator.market.hidden import HiddenMarket, SwapMarket
 from tidemark.local.simulator.market.instruments import MARKETS, Market
 from tidemark.local.simulator.market.intervals import Interval
+from tidemark.local.simulator.oddities import Oddity
 from tidemark.local.simulator.okx import instruments as okx
 from tidemark.local.simulator.okx.replayed import ReplayedOkxRest
 from tidemark.local.simulator.okx.rest import OkxLimits, OkxRest
@@ -39,10 +41,11 @@ from tidemark.local.simulator.upbit.replayed import ReplayedRest
 from tidemark.local.simulator.upbit.rest import UpbitRest
 from tidemark.local.simulator.upbit.stream import PATH, UpbitStream
 
-_SWAPS: dict[str, tuple[dict[str, Market], dict[str, Interval]]] = {
-    "okx": (okx.SWAPS, okx.INTERVALS),
-    "binance": (binance.SWAPS, binance.INTERVALS),
+_SWAPS: dict[str, tuple[Callable[[Set[Oddity]], dict[str, Market]], dict[str, Interval]]] = {
+    "okx": (okx.markets, okx.INTERVALS),
+    "binance": (binance.markets, binance.INTERVALS),
 }
+_HEARTBEATS_MS = {"okx": 60_000}
 
 
 class Simulator:
@@ -137,8 +140,9 @@ class Simulator:
             hub = Hub(log, "any", ())
             player = ReplayPlayer(self.recording, hub, log, phases, config.speed)
             return Room(name, hub, log, phases, player, None, notice=_notice(name))
-        markets = _SWAPS[name][0] if name in _SWAPS else MARKETS
-        hub = Hub(log, config.wait_for, set(config.wait_codes.get(name, markets)) & set(markets))
+        every = _SWAPS[name][0](config.oddities) if name in _SWAPS else MARKETS
+        markets = {code: market for code, market in every.items() if not market.aside}
+        hub = Hub(log, config.wait_for, set(config.wait_codes.get(name, markets)) & set(every), set(markets))
         timeline = self._timeline(name)
         stop = None if config.then_live else timeline.end_ms
         return Room(
@@ -166,12 +170,16 @@ class Simulator:
             return built[0].now_ms if built else start
 
         if name in _SWAPS:
-            markets, intervals = _SWAPS[name]
+            markets_of, intervals = _SWAPS[name]
             swaps = SwapMarket(
-                config.seed, markets, start, now, end_ms=end, trades_per_day=config.swap_trades_per_day,
+                config.seed, markets_of(config.oddities), start, now, end_ms=end, trades_per_day=config.swap_trades_per_day,
                 spot_trades_per_day=config.trades_per_day, **days,
             )  # fmt: skip
-            built.append(SwapTimeline(swaps, intervals, start, end, config.swap_fast, self._live(name)))
+            built.append(
+                SwapTimeline(
+                    swaps, intervals, start, end, config.swap_fast, self._live(name), _HEARTBEATS_MS.get(name)
+                )
+            )
         else:
             market = HiddenMarket(config.seed, start, now, end_ms=end, trades_per_day=config.trades_per_day, **days)
             built.append(Timeline(market, start, end, config.fast, config.live))
@@ -202,14 +210,15 @@ class Simulator:
     def _okx(self, room: Room) -> list[web.RouteDef]:
         timeline = room.timeline if isinstance(room.timeline, SwapTimeline) else None
         limits = OkxLimits(self.config.limits)
-        stream = OkxStream(self.config, room.hub, timeline, okx.SWAPS if timeline else None)
-        rest = OkxRest(timeline, limits) if timeline else ReplayedOkxRest(self._recorded(), limits)
+        stream = OkxStream(self.config, room.hub, timeline, timeline.codes if timeline else None)
+        rest = OkxRest(timeline, limits, self.config.oddities) if timeline else ReplayedOkxRest(self._recorded(), limits)
         return [*stream.routes(), *rest.routes()]
 
     def _binance(self, room: Room) -> list[web.RouteDef]:
         timeline = room.timeline if isinstance(room.timeline, SwapTimeline) else None
-        limits = BinanceLimits(self.config.limits)
-        rest = BinanceRest(timeline, limits) if timeline else ReplayedBinanceRest(self._recorded(), limits)
+        shown = self.config.oddities
+        limits = BinanceLimits(self.config.limits, Oddity.BINANCE_BAN_IN_WORDS in shown)
+        rest = BinanceRest(timeline, limits, shown) if timeline else ReplayedBinanceRest(self._recorded(), limits)
         return [*BinanceStream(self.config, room.hub).routes(), *rest.routes()]
 
     def _recorded(self) -> Recording:

@@ -1,17 +1,25 @@
-"""What Binance lists: five perpetual swaps, and the intervals of its klines.
+"""What Binance trades: five perpetual swaps, what else it may show beside them, and the intervals of its klines.
 
-Lives here: the tables. Doesn't: prices (``market``).
+Contains: the tables.
+Does not contain: prices (``market``), the rows of its list (``listing``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from tidemark.local.simulator.market.instruments import E8, Market, coin
 from tidemark.local.simulator.market.intervals import DAY, HOUR, MINUTE, MONDAY, Interval
+from tidemark.local.simulator.oddities import Oddity
 
 
-def _swap(symbol: str, share: float, value: float, tick: float, lot: float) -> Market:
+def _swap(
+    symbol: str, share: float, value: float, tick: float, lot: float, *, code: str = "", units: int = 1,
+    aside: bool = False,
+) -> Market:  # fmt: skip
     return Market(
-        f"{symbol}USDT", coin(symbol), "USDT", share, 0.00003, value, 60, round(tick * E8), round(lot * E8)
+        code or f"{symbol}USDT", coin(symbol), "USDT", share, 0.00003, value, 60, round(tick * E8), round(lot * E8),
+        units, aside,
     )  # fmt: skip
 
 
@@ -25,6 +33,32 @@ SWAPS: dict[str, Market] = {
         _swap("DOGE", 0.12, 300.0, 0.00001, 1),
     )
 }
+
+_ASIDE: dict[Oddity, tuple[Market, ...]] = {
+    Oddity.BINANCE_MORE_CONTRACTS: (
+        _swap("TSLA", 0.01, 400.0, 0.01, 0.01, aside=True),
+        _swap("SHIB", 0.02, 300.0, 0.000001, 1, code="1000SHIBUSDT", units=1000, aside=True),
+        _swap("BTC", 0.02, 900.0, 0.1, 0.001, code="BTCUSDT_311226", aside=True),
+    ),
+}
+_EVERY = {**SWAPS, **{market.code: market for markets in _ASIDE.values() for market in markets}}
+
+
+def markets(shown: Set[Oddity]) -> dict[str, Market]:
+    """What trades, by its code: the usual swaps, and those that an oddity adds."""
+    added = (market for oddity, found in _ASIDE.items() if oddity in shown for market in found)
+    return {**SWAPS, **{market.code: market for market in added}}
+
+
+def named(code: str) -> Market:
+    """The market of this code, whether it is shown or not; KeyError when there is none."""
+    return _EVERY[code]
+
+
+def pair(market: Market) -> str:
+    """What a contract is on, without its expiry."""
+    return market.code.partition("_")[0]
+
 
 INTERVALS: dict[str, Interval] = {
     **{f"{n}m": Interval(n * MINUTE) for n in (1, 3, 5, 15, 30)},

@@ -1,6 +1,7 @@
 """Binance's request weights.
 
-Lives here: counting by client address and minute, the ban of those who keep on. Doesn't: the answers (``rest``).
+Contains: counting by client address and minute, the ban of those who keep on.
+Does not contain: the answers (``rest``).
 """
 
 from __future__ import annotations
@@ -15,19 +16,24 @@ _BAN_S = 120.0
 
 
 class Verdict(NamedTuple):
-    """Whether a request may pass (200, else 429 or 418), the weight used this minute, and when to try again."""
+    """Whether a request may pass (200, else 429 or 418), the weight used this minute, and when to try again.
+
+    ``retry_s`` goes into a header; None: there is none. ``banned_until_ms``: the end of a ban (Unix ms).
+    """
 
     status: int
     used: int
-    retry_s: int = 0
+    retry_s: int | None = None
+    banned_until_ms: int | None = None
 
 
 class BinanceLimits:
     """The weights that all client addresses have used."""
 
-    def __init__(self, enabled: bool, clock: Callable[[], float] = time.time) -> None:
-        """``clock``: Unix seconds."""
+    def __init__(self, enabled: bool, ban_in_words: bool = False, clock: Callable[[], float] = time.time) -> None:
+        """``ban_in_words``: the end of a ban is in the message only; ``clock``: Unix seconds."""
         self._enabled = enabled
+        self._ban_in_words = ban_in_words
         self._clock = clock
         self._used: dict[str, tuple[int, int, int]] = {}  # minute, weight, refusals
         self._banned: dict[str, float] = {}
@@ -46,4 +52,5 @@ class BinanceLimits:
             if refused < _REFUSALS_BEFORE_BAN:
                 return Verdict(429, used, int(60 - now % 60) + 1)
             self._banned[address] = now + _BAN_S
-        return Verdict(418, used, int(self._banned[address] - now) + 1)
+        until = self._banned[address]
+        return Verdict(418, used, None if self._ban_in_words else int(until - now) + 1, int(until * 1000))

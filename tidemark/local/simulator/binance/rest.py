@@ -1,6 +1,7 @@
 """Binance's REST market data.
 
-Lives here: paths, parameters, pages, weights and error bodies. Doesn't: the data behind them (``market``).
+Contains: paths, parameters, pages, weights and error bodies.
+Does not contain: the data behind them (``market``), their rows (``frames``, ``listing``).
 """
 
 from __future__ import annotations
@@ -8,26 +9,25 @@ from __future__ import annotations
 import asyncio
 import json
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from itertools import islice
 
 from aiohttp import web
 
 from tidemark.local.simulator.binance.frames import book_body, day_row, kline_row, trade_row
-from tidemark.local.simulator.binance.instruments import INTERVALS, SWAPS
-from tidemark.local.simulator.binance.limits import PER_MINUTE, BinanceLimits
+from tidemark.local.simulator.binance.instruments import INTERVALS
+from tidemark.local.simulator.binance.limits import PER_MINUTE, BinanceLimits, Verdict
+from tidemark.local.simulator.binance.listing import exchange_info
 from tidemark.local.simulator.market.bars import bars
 from tidemark.local.simulator.market.candles import Candle
 from tidemark.local.simulator.market.instruments import Market
 from tidemark.local.simulator.market.tape import Trade
+from tidemark.local.simulator.oddities import Oddity
 from tidemark.local.simulator.swap.day import DAY_MS
-from tidemark.local.simulator.swap.spelling import decimals_of, plain
 from tidemark.local.simulator.swap.timeline import SwapTimeline
 
 _HOUR_MS = 3_600_000
 _DEPTHS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
-_LISTED_MS = 1_569_398_400_000
-_NEVER_MS = 4_133_404_800_000
 Answer = Callable[[web.Request], Awaitable[str]]
 Weight = Callable[[web.Request], int]
 
@@ -43,8 +43,11 @@ class ApiError(Exception):
 class BinanceRest:
     """The REST endpoints over a timeline."""
 
-    def __init__(self, timeline: SwapTimeline, limits: BinanceLimits) -> None:
+    def __init__(self, timeline: SwapTimeline, limits: BinanceLimits, shown: Set[Oddity]) -> None:
+        """``shown``: the oddities in exchangeInfo."""
         self._timeline = timeline
+        self._markets = timeline.market.markets
+        self._shown = shown
         self._history = timeline.market.history
         self._limits = limits
 
@@ -68,11 +71,11 @@ class BinanceRest:
         return f'{{"serverTime":{self._timeline.now_ms}}}'
 
     async def _info(self, request: web.Request) -> str:
-        return exchange_info(self._timeline.now_ms, list(SWAPS.values()))
+        return exchange_info(self._timeline.now_ms, self._markets, self._shown)
 
     async def _klines(self, request: web.Request) -> str:
         """A page, oldest first: the first ones from startTime on, else the last ones until endTime."""
-        market, interval = _market(request), _needed(request, "interval")
+        market, interval = self._market(request), _needed(request, "interval")
         if interval not in INTERVALS:
             raise ApiError(-1120, "Invalid interval.")
         limit = _number(request, "limit", 500, highest=1500)
@@ -89,7 +92,7 @@ class BinanceRest:
         return "[" + ",".join(kline_row(market, interval, bar) for bar in oldest_first) + "]"
 
     async def _trades(self, request: web.Request) -> str:
-        market, limit = _market(request), _number(request, "limit", 500, highest=1000)
+        market, limit = self._market(request), _number(request, "limit", 500, highest=1000)
         asked = {
             name: _number(request, name, 0) for name in ("fromId", "startTime", "endTime") if name in request.query
         }
@@ -124,17 +127,23 @@ class BinanceRest:
         return found[:limit]
 
     async def _depth(self, request: web.Request) -> str:
-        market, limit = _market(request), _number(request, "limit", 500)
+        market, limit = self._market(request), _number(request, "limit", 500)
         if limit not in _DEPTHS:
             raise ApiError(-4021, f"Invalid depth limit. Valid limits: {', '.join(map(str, _DEPTHS))}.")
         number, book = self._timeline.numbered_book(market.code)
         return book_body(market, number, book, limit)
 
     async def _days(self, request: web.Request) -> str:
-        markets = [_market(request)] if "symbol" in request.query else list(SWAPS.values())
+        markets = [self._market(request)] if "symbol" in request.query else list(self._markets.values())
         found = ((market, self._timeline.day(market.code)) for market in markets)
         rows = [day_row(market, day) for market, day in found if day]
         return ",".join(rows) if "symbol" in request.query else "[" + ",".join(rows) + "]"
+
+    def _market(self, request: web.Request) -> Market:
+        symbol = _needed(request, "symbol")
+        if symbol not in self._markets:
+            raise ApiError(-1121, "Invalid symbol.")
+        return self._markets[symbol]
 
 
 def get(path: str, weight: Weight, answer: Answer, limits: BinanceLimits) -> web.RouteDef:
@@ -144,10 +153,9 @@ def get(path: str, weight: Weight, answer: Answer, limits: BinanceLimits) -> web
         verdict = limits.take(request.remote or "", weight(request))
         headers = {"X-MBX-USED-WEIGHT-1M": str(verdict.used)}
         if verdict.status != 200:
-            headers["Retry-After"] = str(verdict.retry_s)
-            return _response(
-                request, verdict.status, _error(-1003, "Too many requests; current limit is exceeded."), headers
-            )
+            if verdict.retry_s is not None:
+                headers["Retry-After"] = str(verdict.retry_s)
+            return _response(request, verdict.status, _error(-1003, _refusal(verdict)), headers)
         try:
             return _response(request, 200, await answer(request), headers)
         except ApiError as error:
@@ -156,46 +164,20 @@ def get(path: str, weight: Weight, answer: Answer, limits: BinanceLimits) -> web
     return web.get(path, handle)
 
 
-def exchange_info(now_ms: int, markets: list[Market]) -> str:
-    """The body of exchangeInfo."""
-    limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": PER_MINUTE}
-    return json.dumps(
-        {
-            "timezone": "UTC",
-            "serverTime": now_ms,
-            "futuresType": "U_MARGINED",
-            "rateLimits": [limit],
-            "exchangeFilters": [],
-            "assets": [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-10000"}],
-            "symbols": [_symbol(market) for market in markets],
-        },
-        separators=(",", ":"),
-    )
-
-
-def _symbol(market: Market) -> dict[str, object]:
-    tick, lot = plain(market.tick), plain(market.lot)
-    filters = [
-        {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "1000000", "tickSize": tick},
-        {"filterType": "LOT_SIZE", "stepSize": lot, "minQty": lot, "maxQty": "10000000"},
-        {"filterType": "MARKET_LOT_SIZE", "stepSize": lot, "minQty": lot, "maxQty": "1000000"},
-        {"filterType": "MIN_NOTIONAL", "notional": "5"},
-    ]
-    return {
-        "symbol": market.code, "pair": market.code, "contractType": "PERPETUAL", "deliveryDate": _NEVER_MS,
-        "onboardDate": _LISTED_MS, "status": "TRADING", "baseAsset": market.coin.symbol, "quoteAsset": "USDT",
-        "marginAsset": "USDT", "pricePrecision": max(decimals_of(market.tick), 2),
-        "quantityPrecision": decimals_of(market.lot), "baseAssetPrecision": 8, "quotePrecision": 8,
-        "underlyingType": "COIN", "underlyingSubType": [], "triggerProtect": "0.0500", "filters": filters,
-        "orderTypes": ["LIMIT", "MARKET"], "timeInForce": ["GTC", "IOC", "FOK", "GTX"],
-    }  # fmt: skip
-
-
 def _response(request: web.Request, status: int, body: str, headers: dict[str, str]) -> web.Response:
     response = web.Response(status=status, body=body.encode(), content_type="application/json", headers=headers)
     if len(body) > 1024 and "gzip" in request.headers.get("Accept-Encoding", ""):
         response.enable_compression(web.ContentCoding.gzip)
     return response
+
+
+def _refusal(verdict: Verdict) -> str:
+    if verdict.banned_until_ms is None:
+        return f"Too many requests; current limit of IP is {PER_MINUTE} requests per minute."
+    return (
+        f"Way too many requests; IP banned until {verdict.banned_until_ms}. Please use the websocket for live updates "
+        "to avoid bans."
+    )
 
 
 def _error(code: int, message: str) -> str:
@@ -215,13 +197,6 @@ def _kline_weight(request: web.Request) -> int:
 def _depth_weight(request: web.Request) -> int:
     given = request.query.get("limit", "500")
     return _DEPTHS.get(int(given), 1) if given.isdecimal() else 1
-
-
-def _market(request: web.Request) -> Market:
-    symbol = _needed(request, "symbol")
-    if symbol not in SWAPS:
-        raise ApiError(-1121, "Invalid symbol.")
-    return SWAPS[symbol]
 
 
 def _needed(request: web.Request, name: str) -> str:

@@ -30,6 +30,7 @@ from tidemark.local.simulator.window import Window
 
 _MESSAGES = (10, 1.0)
 _GOING_AWAY = 1001
+_POLICY = 1008
 
 
 class BinanceStream:
@@ -81,6 +82,8 @@ class BinanceStream:
                 await connection.ws.pong(message.data)
             elif message.type is WSMsgType.PONG:
                 heart.answered()
+            elif message.type is WSMsgType.BINARY:
+                await connection.ws.close(code=_POLICY, message=b"Invalid request")
             elif message.type is WSMsgType.TEXT:
                 try:
                     connection.write([self._answer(connection, subscription, message.data)])

@@ -38,8 +38,9 @@ class FillTape:
         self._seed = seed
         self._prices = prices
         self._plan = plan
-        total = sum(market.share for market in markets.values())
+        total = sum(market.share for market in markets.values() if not market.aside)  # those aside trade on top
         self._per_day = {m.code: max(trades_per_day * m.share / total, 1.0) for m in markets.values()}
+        self._per_day |= {m.code: 0.0 for m in markets.values() if m.auction}
         self._days: OrderedDict[tuple[str, int], list[Trade]] = OrderedDict()
         rng = Random(f"{seed}/sizes")
         self._sizes = [rng.lognormvariate(0, 1.35) for _ in range(_SIZE_STEPS)]

@@ -85,7 +85,7 @@ class SwapMarket:
         minute_days: int,
         day_days: int,
     ) -> None:
-        """As a :class:`HiddenMarket`; ``trades_per_day`` are those of all ``markets`` together."""
+        """As a :class:`HiddenMarket`; ``trades_per_day`` are those of all ``markets`` that do not stand aside."""
         self.markets = markets
         self.plan, self.prices, _ = drawn(seed, spot_trades_per_day)
         self.tape = FillTape(seed, self.prices, self.plan, markets, trades_per_day)

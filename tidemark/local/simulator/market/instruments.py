@@ -1,6 +1,7 @@
 """Which coins and markets exist, how busy each one is, and the price steps.
 
-Lives here: the tables. Doesn't: prices as they move (``prices``) and trades (``tape``).
+Contains: the tables. A share has a hidden price as a coin has.
+Does not contain: prices as they move (``prices``) and trades (``tape``).
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ class Market:
 
     ``share`` is its part of all trades, ``spread`` the relative gap between best bid and ask, ``value`` the
     median value of one trade in the quote currency, ``depth`` how many book levels a side really has. Where
-    ``tick`` is given (1e-8), prices always go by it, and sizes by ``lot`` (1e-8 of the base currency).
+    ``tick`` is given (1e-8), prices always go by it, and sizes by ``lot`` (1e-8 of the base currency). A price is that
+    of ``units`` coins. A market that stands ``aside`` is listed beside the usual ones: nobody is waited for to listen to
+    it. In its call ``auction`` a market has a book and no trades.
     """
 
     code: str
@@ -42,6 +45,9 @@ class Market:
     depth: int
     tick: int = 0
     lot: int = 1
+    units: int = 1
+    aside: bool = False
+    auction: bool = False
 
     @property
     def is_swap(self) -> bool:
@@ -69,6 +75,8 @@ _COINS = {
         Coin("SHIB", "Shiba Inu", "시바이누", 0.00000602, 0.045, 0.65),
         Coin("STEEM", "Steem", "스팀", 0.061, 0.040, 0.5),
         Coin("ARDR", "Ardor", "아더", 0.052, 0.045, 0.4),
+        Coin("TSLA", "Tesla", "테슬라", 412.0, 0.022, 0.3),
+        Coin("SLX", "Solstice", "솔스티스", 0.84, 0.060, 0.5),
     )
 }
 

@@ -61,7 +61,7 @@ class Ladder:
 
 
 def _rung(market: Market) -> int:
-    return market.tick * max(1, round(market.coin.price * E8 * _RUNG / market.tick))
+    return market.tick * max(1, round(market.coin.price * market.units * E8 * _RUNG / market.tick))
 
 
 @lru_cache(maxsize=65_536)

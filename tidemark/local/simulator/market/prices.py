@@ -113,6 +113,8 @@ class HiddenPrices:
 def _told_in(market: Market, logs: Callable[[Coin], list[float]]) -> list[float]:
     """The log prices of the market's coin, in its quote currency."""
     own = logs(market.coin)
+    if market.units != 1:
+        return [value + log(market.units) for value in own]
     if market.quote == "KRW" and market.coin.symbol != "USDT":
         return [sum(parts) for parts in zip(own, logs(coin("USDT")), logs(PREMIUM), strict=True)]
     if market.quote == "BTC":

@@ -1,5 +1,5 @@
-"""OKX, as its clients meet it: two WebSocket roots and REST, for perpetual swaps.
+"""OKX, as its clients meet it: two WebSocket roots and REST, for perpetual swaps and what it lists beside them.
 
-Lives here: OKX's words, rules and limits over the hidden market. Doesn't: what happens in the market, the pace,
-the oracle, what all exchanges of swaps share (``swap``).
+Contains: OKX's formats, rules and limits over the hidden market.
+Does not contain: what happens in the market, the pace, the oracle, what all exchanges of swaps share (``swap``).
 """

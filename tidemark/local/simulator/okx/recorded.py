@@ -11,7 +11,7 @@ from typing import Any
 from tidemark.local.simulator.ledger import Sent, scaled, whole
 from tidemark.local.simulator.okx.subscription import CHANNELS
 
-_OURS = {name: ours for channels in CHANNELS.values() for name, ours in channels.items()}
+_OURS = {name: ours for channels in CHANNELS.values() for name, ours in channels.items()} | {"books": "depth"}
 
 
 def describe(item: Any) -> tuple[str, str, str, tuple[Sent, ...]]:

@@ -6,12 +6,11 @@ Does not contain: the frames (``recorded``).
 
 from __future__ import annotations
 
-import json
-
 from aiohttp import web
 
 from tidemark.local.simulator.okx.instruments import SWAPS
-from tidemark.local.simulator.okx.rest import OkxLimits, get, instrument_row
+from tidemark.local.simulator.okx.listing import row, text
+from tidemark.local.simulator.okx.rest import OkxLimits, get
 from tidemark.local.simulator.recording import Recording
 
 _EMPTY = ("candles", "history-candles", "trades", "history-trades", "ticker", "tickers", "books")
@@ -55,8 +54,7 @@ def _kind(code: str) -> str:
 def _row(code: str) -> str:
     """An instrument by its name; what a contract is isn't in a recording, so only for those that are simulated too."""
     if code in SWAPS:
-        return instrument_row(SWAPS[code])
+        return text([row(SWAPS[code])])
     base, quote = code.split("-")[:2]
     named = {"baseCcy": base, "quoteCcy": quote} if _kind(code) == "SPOT" else {"baseCcy": "", "uly": f"{base}-{quote}"}
-    row = {"instId": code, "instType": _kind(code), **named, "ctVal": "", "ctValCcy": "", "state": "live"}
-    return json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+    return text([{"instId": code, "instType": _kind(code), **named, "ctVal": "", "ctValCcy": "", "state": "live"}])

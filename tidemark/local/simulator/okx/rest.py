@@ -1,6 +1,7 @@
 """OKX's REST market data.
 
-Lives here: paths, parameters, pages, limits and error bodies. Doesn't: the data behind them (``market``).
+Contains: paths, parameters, pages, limits and error bodies.
+Does not contain: the data behind them (``market``), their rows (``frames``, ``listing``).
 
 Where nothing is documented: ``limit`` beyond a page's maximum gives the maximum; of a trade that was told as one
 on the socket, single fills are told here, as of old.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Set
 from itertools import islice, takewhile
 
 from aiohttp import web
@@ -18,11 +19,12 @@ from aiohttp import web
 from tidemark.local.simulator.market.bars import bars
 from tidemark.local.simulator.market.candles import Candle
 from tidemark.local.simulator.market.instruments import Market
-from tidemark.local.simulator.okx.frames import book_row, candle_row, fill_rows, ticker_row
-from tidemark.local.simulator.okx.instruments import INTERVALS, SWAPS, contract
+from tidemark.local.simulator.oddities import Oddity
+from tidemark.local.simulator.okx.frames import auction_row, book_row, candle_row, fill_rows, ticker_row
+from tidemark.local.simulator.okx.instruments import INTERVALS, kind_of
+from tidemark.local.simulator.okx.listing import KINDS, rows, text
 from tidemark.local.simulator.swap.bars import SETTLED_MS
-from tidemark.local.simulator.swap.day import DAY_MS
-from tidemark.local.simulator.swap.spelling import plain
+from tidemark.local.simulator.swap.day import DAY_MS, Auction
 from tidemark.local.simulator.swap.timeline import SwapTimeline
 from tidemark.local.simulator.window import Window
 
@@ -38,7 +40,6 @@ _PER_2_S = {
     "/api/v5/market/books": 40,
 }
 _RECENT_BARS = 1440
-_LISTED_MS = 1_573_557_408_000
 _FOR_EVER = 2**63
 Answer = Callable[[web.Request], Awaitable[str]]
 
@@ -68,8 +69,11 @@ class OkxLimits:
 class OkxRest:
     """The REST endpoints over a timeline."""
 
-    def __init__(self, timeline: SwapTimeline, limits: OkxLimits) -> None:
+    def __init__(self, timeline: SwapTimeline, limits: OkxLimits, shown: Set[Oddity]) -> None:
+        """``shown``: the oddities in the list of instruments."""
         self._timeline = timeline
+        self._markets = timeline.market.markets
+        self._shown = shown
         self._history = timeline.market.history
         self._limits = limits
 
@@ -86,11 +90,15 @@ class OkxRest:
 
     async def _instruments(self, request: web.Request) -> str:
         kind, code = _needed(request, "instType"), request.query.get("instId")
-        if kind not in ("SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION"):
+        if kind not in KINDS:
             raise ApiError(400, "51000", "Parameter instType error")
-        if kind == "SWAP" and code:
-            return instrument_row(_market(request))
-        return ",".join(map(instrument_row, SWAPS.values())) if kind == "SWAP" else ""
+        listed = rows(kind, self._markets, self._shown)
+        if code is None:
+            return text(listed)
+        chosen = [row for row in listed if row["instId"] == code]
+        if not chosen:
+            raise ApiError(200, "51001", "Instrument ID doesn't exist.")
+        return text(chosen)
 
     async def _candles(self, request: web.Request) -> str:
         return await self._bars(request, 300, _RECENT_BARS)
@@ -100,13 +108,15 @@ class OkxRest:
 
     async def _bars(self, request: web.Request, most: int, reach: int | None) -> str:
         """A page, newest first; making old trades takes a while, so others get their turn in between."""
-        market, bar = _market(request), request.query.get("bar", "1m")
+        market, bar = self._market(request), request.query.get("bar", "1m")
         if bar not in INTERVALS or (bar == "1s" and reach is not None):
             raise ApiError(400, "51000", "Parameter bar error")
         limit = min(_number(request, "limit", 100), most)
         after, before = _number(request, "after", _FOR_EVER), _number(request, "before", -1)
         interval, now = INTERVALS[bar], self._timeline.now_ms
         end = min(-(-after // 1000), now // 1000 + 1)
+        if market.auction:
+            return ""
         known = bars(self._history, market, interval, now, end)
         if reach is not None:
             oldest = now - reach * (interval.seconds or 31 * 86_400) * 1000
@@ -123,10 +133,10 @@ class OkxRest:
 
     async def _trades(self, request: web.Request) -> str:
         limit = min(_number(request, "limit", 100), 500)
-        return ",".join(row for _, row in islice(self._fills(_market(request), _FOR_EVER, _FOR_EVER), limit))
+        return ",".join(row for _, row in islice(self._fills(self._market(request), _FOR_EVER, _FOR_EVER), limit))
 
     async def _history_trades(self, request: web.Request) -> str:
-        market, limit = _market(request), min(_number(request, "limit", 100), 100)
+        market, limit = self._market(request), min(_number(request, "limit", 100), 100)
         after, before = _number(request, "after", _FOR_EVER), _number(request, "before", -1)
         if request.query.get("type", "1") == "2":
             rows = (row for number, row in self._fills(market, _FOR_EVER, after))
@@ -148,19 +158,29 @@ class OkxRest:
             day -= 1
 
     async def _ticker(self, request: web.Request) -> str:
-        market = _market(request)
-        day = self._timeline.day(market.code)
-        return ticker_row(market, day) if day else ""
+        return self._state(self._market(request))
 
     async def _tickers(self, request: web.Request) -> str:
-        if _needed(request, "instType") != "SWAP":
-            return ""
-        found = ((market, self._timeline.day(code)) for code, market in SWAPS.items())
-        return ",".join(ticker_row(market, day) for market, day in found if day)
+        asked = _needed(request, "instType")
+        found = (self._state(market) for code, market in self._markets.items() if kind_of(code) == asked)
+        return ",".join(filter(None, found))
 
     async def _book(self, request: web.Request) -> str:
-        market = _market(request)
-        return book_row(market, self._timeline.book(market.code), min(_number(request, "sz", 1), 400))
+        market = self._market(request)
+        number, book = self._timeline.numbered_book(market.code)
+        return book_row(market, number, book, min(_number(request, "sz", 1), 400))
+
+    def _state(self, market: Market) -> str:
+        state = self._timeline.state(market.code)
+        if isinstance(state, Auction):
+            return auction_row(market, state)
+        return ticker_row(market, state) if state else ""
+
+    def _market(self, request: web.Request) -> Market:
+        code = _needed(request, "instId")
+        if code not in self._markets:
+            raise ApiError(200, "51001", "Instrument ID doesn't exist.")
+        return self._markets[code]
 
 
 def get(path: str, answer: Answer, limits: OkxLimits) -> web.RouteDef:
@@ -177,21 +197,6 @@ def get(path: str, answer: Answer, limits: OkxLimits) -> web.RouteDef:
     return web.get(path, handle)
 
 
-def instrument_row(market: Market) -> str:
-    """What OKX says of a swap; a contract of unknown size is left empty."""
-    return json.dumps(
-        {
-            "alias": "", "baseCcy": "", "category": "1", "ctMult": "1", "ctType": "linear",
-            "ctVal": plain(contract(market)), "ctValCcy": market.coin.symbol, "expTime": "",
-            "instFamily": f"{market.coin.symbol}-USDT", "instId": market.code, "instType": "SWAP", "lever": "100",
-            "listTime": str(_LISTED_MS), "lotSz": "0.01", "minSz": "0.01", "optType": "", "quoteCcy": "",
-            "ruleType": "normal", "settleCcy": "USDT", "state": "live", "stk": "", "tickSz": plain(market.tick),
-            "uly": f"{market.coin.symbol}-USDT",
-        },
-        separators=(",", ":"),
-    )  # fmt: skip
-
-
 def _response(request: web.Request, status: int, code: str, message: str, rows: str) -> web.Response:
     body = f'{{"code":"{code}","msg":{json.dumps(message)},"data":[{rows}]}}'
     response = web.Response(status=status, body=body.encode(), content_type="application/json")
@@ -205,13 +210,6 @@ def _needed(request: web.Request, name: str) -> str:
     if not value:
         raise ApiError(400, "50014", f"Parameter {name} cannot be empty.")
     return value
-
-
-def _market(request: web.Request) -> Market:
-    code = _needed(request, "instId")
-    if code not in SWAPS:
-        raise ApiError(200, "51001", "Instrument ID doesn't exist.")
-    return SWAPS[code]
 
 
 def _number(request: web.Request, name: str, default: int) -> int:

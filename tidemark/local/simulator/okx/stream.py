@@ -111,9 +111,10 @@ class OkxStream:
         if request.operation == "unsubscribe":
             subscription.remove(arg)
             return
+        followed = any(arg.code in other.codes(arg.channel) for _, other in self._hub.subscribers())
         subscription.add(arg)
         self._hub.subscribe(connection, subscription)
-        state = self._timeline.latest(arg.channel, arg.code) if self._timeline else None
+        state = self._timeline.latest(arg.channel, arg.code, followed) if self._timeline else None
         if state is not None:
             await self._hub.send_now(connection, [state])
 

@@ -11,13 +11,13 @@ from collections.abc import Collection, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidemark.local.simulator.okx.frames import render
+from tidemark.local.simulator.okx.frames import BOOKS, render
 from tidemark.local.simulator.okx.instruments import INTERVALS
 from tidemark.local.simulator.timeline import CANDLE, Happening
 
 #: OKX's channels and ours, by root.
 CHANNELS: dict[str, dict[str, str]] = {
-    "public": {"trades": "trade", "tickers": "ticker"},
+    "public": {"trades": "trade", "tickers": "ticker", "books": BOOKS},
     "business": {f"candle{name}": f"{CANDLE}{name}" for name in INTERVALS},
 }
 _OPERATIONS = ("subscribe", "unsubscribe")
@@ -84,7 +84,7 @@ def read_request(text: str) -> Request:
     try:
         given = json.loads(text)
         operation, args = given["op"], given["args"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise _illegal(text) from error
     if operation not in _OPERATIONS or not isinstance(args, list) or not args:
         raise _illegal(text)

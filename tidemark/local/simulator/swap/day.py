@@ -1,7 +1,7 @@
 """The last 24 hours of a swap.
 
-Lives here: sums and extremes over a moving window, and the prices at the day's two beginnings. Doesn't: the
-spot markets' tickers (``market.board``).
+Contains: sums and extremes over a moving window, the prices at the day's two beginnings, the state before any trade.
+Does not contain: the spot markets' tickers (``market.board``).
 """
 
 from __future__ import annotations
@@ -34,6 +34,14 @@ class Day(NamedTuple):
     first: int
     best_ask: tuple[int, int] = (0, 0)
     best_bid: tuple[int, int] = (0, 0)
+
+
+class Auction(NamedTuple):
+    """The state at ``ms`` of a market without a trade yet: the best levels, price and size in 1e-8 each."""
+
+    ms: int
+    best_ask: tuple[int, int]
+    best_bid: tuple[int, int]
 
 
 class Day24h:

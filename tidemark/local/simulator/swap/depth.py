@@ -1,7 +1,7 @@
 """Numbered changes of a book.
 
-Lives here: one stream of changes of one market: what changed since the last event, and its numbers. Doesn't:
-what the book is (``market.ladder``), how a change is spelled (``binance.frames``).
+Contains: one stream of changes of one market: what changed since the last event, and its numbers.
+Does not contain: what the book is (``market.ladder``), how a change is spelled (each exchange's ``frames``).
 
 Numbers are times: each 100 ms own 64 of them. An event names the numbers of its first and last change, and the
 last number of the event before it. Whoever is shown the book in between gets a number of the event to come, so
@@ -18,6 +18,7 @@ from tidemark.local.simulator.market.ladder import Levels
 _PER_SLOT = 64
 _SLOT_MS = 100
 _EVENT = 40  # the number, within its slot, with which an event ends
+_WHOLE = -1  # what comes before a whole book
 _SHOWN = 8  # the number that the book has within a slot without an event
 
 
@@ -44,6 +45,7 @@ class DepthFeed:
         self._book_at = book_at
         self._known: Levels | None = None  # the book after the last event
         self._first = 0
+        self._beat_ms = 0
         self._shown_asks: set[int] = set()  # prices at which it was shown other than after the last event
         self._shown_bids: set[int] = set()
 
@@ -57,6 +59,19 @@ class DepthFeed:
         self._first = min(self._first or number, number)
         self._shown_asks |= _changes(before.asks, book.asks).keys()
         self._shown_bids |= _changes(before.bids, book.bids).keys()
+
+    def whole(self) -> DepthUpdate:
+        """The book after the last event, as that event's whole outcome: the next event follows its number."""
+        book = self._before()
+        return DepthUpdate(book.ms, 0, self._last, _WHOLE, book.asks, book.bids, best(book.asks), best(book.bids))
+
+    def heartbeat(self, now_ms: int, every_ms: int) -> DepthUpdate | None:
+        """An event without changes that has the last one's number, when that is so long ago."""
+        book = self._before()
+        if now_ms - max(book.ms, self._beat_ms) < every_ms:
+            return None
+        self._beat_ms = now_ms
+        return DepthUpdate(now_ms, self._last, self._last, self._last, {}, {}, best(book.asks), best(book.bids))
 
     def update(self, book: Levels) -> DepthUpdate | None:
         """The event that leads to ``book``; None when nothing has changed."""
@@ -88,6 +103,11 @@ def _changes(before: dict[int, int], after: dict[int, int], shown: Iterable[int]
 def best(side: dict[int, int]) -> tuple[int, int]:
     """The best level of a side (price and size), or zeros."""
     return next(iter(side.items()), (0, 0))
+
+
+def number_at(ms: int) -> int:
+    """A number that falls between those of the events before and after Unix ``ms``; trades of one slot share it."""
+    return _slot(ms)
 
 
 def _slot(ms: int) -> int:

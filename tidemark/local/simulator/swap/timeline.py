@@ -1,8 +1,8 @@
 """What happens in a market of swaps, in the order in which subscribers see it.
 
-Lives here: the simulated clock, and the happenings (trade, ticker, candle, depth) as it moves on. Doesn't: how
-fast it moves (``player``), to whom it is told (``hub``), in which words (``okx``, ``binance``), the spot markets'
-clock (``timeline``).
+Contains: the simulated clock, and the happenings (trade, ticker, candle, depth) as it moves on.
+Does not contain: how fast it moves (``player``), the receivers (``hub``), the spelling (``okx``, ``binance``), the spot
+markets' clock (``timeline``).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tidemark.local.simulator.market.intervals import Interval
 from tidemark.local.simulator.market.ladder import Levels
 from tidemark.local.simulator.market.tape import HOUR_MS, Trade
 from tidemark.local.simulator.swap.bars import SETTLED_MS, GrowingBars
-from tidemark.local.simulator.swap.day import DAY_MS, Day, Day24h
-from tidemark.local.simulator.swap.depth import DepthFeed, best
+from tidemark.local.simulator.swap.day import DAY_MS, Auction, Day, Day24h
+from tidemark.local.simulator.swap.depth import DepthFeed, DepthUpdate, best
 from tidemark.local.simulator.timeline import CANDLE, Happening
 
 DEPTH = "depth."  # a depth channel is this and the speed in milliseconds
@@ -52,14 +52,19 @@ class SwapTimeline:
         end_ms: int | None,
         fast: SwapCadence,
         live: SwapCadence,
+        heartbeat_ms: int | None = None,
     ) -> None:
-        """Tells trades executed in [start, end), without an end for ever; ``intervals``: those of candles, by name."""
+        """Tells trades executed in [start, end), without an end for ever; ``intervals``: those of candles, by name.
+
+        ``heartbeat_ms``: a book that has not changed for so long is reported unchanged; None: it is not.
+        """
         self.market = market
         self.now_ms = start_ms
         self.start_ms, self.end_ms = start_ms, end_ms
         self.intervals = intervals
         self._cadence = fast
         self._live = live
+        self._heartbeat_ms = heartbeat_ms
         self._queue: list[tuple[int, str, Trade]] = []
         self._place = 0
         self._loaded = False
@@ -116,6 +121,13 @@ class SwapTimeline:
         book = self.book(code)
         return day._replace(best_ask=best(book.asks), best_bid=best(book.bids))
 
+    def state(self, code: str) -> Day | Auction | None:
+        """The state of a market now, before its first trade too; None when there is nothing to report."""
+        if not self.market.markets[code].auction:
+            return self.day(code)
+        book = self.book(code)
+        return Auction(self.now_ms, best(book.asks), best(book.bids))
+
     def book(self, code: str) -> Levels:
         """The book of a market now."""
         return self.market.ladder.at(self.market.markets[code], self.now_ms)
@@ -129,12 +141,20 @@ class SwapTimeline:
             feed.show(number, book)
         return number, book
 
-    def latest(self, channel: str, code: str) -> Happening | None:
-        """What a new subscriber is told first; None when there is nothing."""
+    def latest(self, channel: str, code: str, followed: bool = False) -> Happening | None:
+        """What a new subscriber is told first; None when there is nothing.
+
+        ``followed``: whether others follow this channel of this market: then its book is the one that they have.
+        """
         body: object = None
         if channel == "ticker":
-            body = self.day(code)
-        elif channel.startswith(CANDLE):
+            body = self.state(code)
+        elif channel.startswith(DEPTH):
+            feed = self._feeds[code, int(channel.removeprefix(DEPTH))]
+            if not followed:
+                feed.update(self.book(code))
+            body = feed.whole()
+        elif channel.startswith(CANDLE) and not self.market.markets[code].auction:
             self._follow({channel})
             body = self._bars[channel].latest(code)
         return Happening(channel, code, body, snapshot=True) if body is not None else None
@@ -178,24 +198,31 @@ class SwapTimeline:
 
     def _push_bars(self, channels: Set[str], told: list[Happening]) -> None:
         for channel, growing in self._bars.items():
-            for code in self.market.markets:
+            for code in self._trading():
                 changed = growing.changed(code, self.now_ms)
                 if channel in channels:
                     told += [Happening(channel, code, bar) for bar in changed]
 
     def _push_tickers(self, channels: Set[str], told: list[Happening]) -> None:
         if "ticker" in channels:
-            found = ((code, self.day(code)) for code in sorted(self._traded))
-            told += [Happening("ticker", code, day) for code, day in found if day]
+            auctions = {code for code, market in self.market.markets.items() if market.auction}
+            found = ((code, self.state(code)) for code in sorted(self._traded | auctions))
+            told += [Happening("ticker", code, state) for code, state in found if state]
             self._traded.clear()
 
     def _push_depth(self, speeds: Sequence[int], told: list[Happening]) -> None:
         for code, market in self.market.markets.items() if speeds else ():
             book = self.market.ladder.at(market, self.now_ms)
             for speed in speeds:
-                update = self._feeds[code, speed].update(book)
+                update = self._feeds[code, speed].update(book) or self._heartbeat(self._feeds[code, speed])
                 if update is not None:
                     told.append(Happening(f"{DEPTH}{speed}", code, update))
+
+    def _heartbeat(self, feed: DepthFeed) -> DepthUpdate | None:
+        return feed.heartbeat(self.now_ms, self._heartbeat_ms) if self._heartbeat_ms else None
+
+    def _trading(self) -> list[str]:
+        return [code for code, market in self.market.markets.items() if not market.auction]
 
     def _day(self, code: str) -> Day24h:
         if code not in self._days:
@@ -213,7 +240,7 @@ class SwapTimeline:
 
     def _running(self, interval: Interval) -> Iterator[tuple[Market, Candle | None]]:
         history, now_ms = self.market.history, self.now_ms
-        for market in self.market.markets.values():
+        for market in map(self.market.markets.__getitem__, self._trading()):
             yield market, next(bars(history, market, interval, now_ms), None)
 
 
