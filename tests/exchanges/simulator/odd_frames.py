@@ -11,7 +11,20 @@ import zlib
 from typing import Any
 
 _HUGE = b'{"pad":"' + b"x" * 300_000 + b'"}'
-_NUMBERS = ("-1", "0", "1e400", "1e999999999", "1E-400", "NaN", "-Infinity", "9" * 400, "9" * 5000, "true", '"abc"', '""')
+_NUMBERS = (
+    "-1",
+    "0",
+    "1e400",
+    "1e999999999",
+    "1E-400",
+    "NaN",
+    "-Infinity",
+    "9" * 400,
+    "9" * 5000,
+    "true",
+    '"abc"',
+    '""',
+)
 
 ANY: list[bytes] = [
     b"",

@@ -26,9 +26,11 @@ EVERYTHING = ("trade", "ticker", "orderbook", "candle.1m")
 
 
 def past(hours: float = 2, **more: Any) -> SimulatorConfig:
-    """A few hours of a Korean night, without request limits, and nothing after them."""
+    """A few hours of a Korean night of the usual markets, without request limits, and nothing after them."""
     settings: dict[str, Any] = {"from_at": NIGHT, "to_at": NIGHT + timedelta(hours=hours), "then_live": False}
-    return SimulatorConfig(**{"port": 0, "limits": False, "trades_per_day": 10_000, **settings, **more})
+    return SimulatorConfig(
+        **{"port": 0, "limits": False, "trades_per_day": 10_000, "oddities": frozenset(), **settings, **more}
+    )
 
 
 @contextlib.contextmanager

@@ -329,7 +329,7 @@ def test_rest_trades_are_paged_by_number_and_time(played: Played) -> None:
             played.simulator, "/fapi/v1/aggTrades", symbol="BTCUSDT", fromId=page[-1]["a"] + 1, limit=300
         )  # fmt: skip
         rows += page
-    assert rows == [{name: trade[name] for name in ("a", "p", "q", "f", "l", "T", "m")} for trade in told]
+    assert rows == [{name: trade[name] for name in ("a", "p", "q", "nq", "f", "l", "T", "m")} for trade in told]
     begin, end = told[0]["T"], told[0]["T"] + HOUR_MS - 1
     by_time = get(played.simulator, "/fapi/v1/aggTrades", symbol="BTCUSDT", startTime=begin, endTime=end, limit=1000)
     assert by_time == [row for row in rows if begin <= row["T"] <= end][:1000]
@@ -390,7 +390,8 @@ def test_too_much_weight_is_refused_and_then_banned() -> None:
     assert limits.take("b", 1).status == 200
     now[0] += 60
     assert limits.take("a", 1).status == 418
-    now[0] += refusals[-1].retry_s
+    assert refusals[-1].banned_until_ms == (now[0] - 60 + 120) * 1000
+    now[0] += refusals[-1].retry_s or 0
     assert limits.take("a", 1).status == 200
 
 

@@ -216,7 +216,6 @@ def test_books(exchange: Simulator) -> None:
     [
         ("/v1/candles/minutes/1", {"market": "KRW-NOPE"}, 404),
         ("/v1/ticker", {"markets": "KRW-BTC,KRW-NOPE"}, 404),
-        ("/v1/orderbook", {"markets": "krw-btc"}, 404),
         ("/v1/trades/ticks", {}, 400),
         ("/v1/ticker", {}, 400),
         ("/v1/candles/minutes/2", {"market": BTC}, 400),

@@ -35,7 +35,7 @@ prev_closing_price change change_price sequential_id best_ask_price best_ask_siz
 stream_type"""
 TRADE_SHORT = "ty cd tms td ttm ttms tp tv ab pcp c cp sid bap bas bbp bbs st"
 TICKER_SHORT = """ty cd op hp lp tp pcp c cp scp cr scr tv atv atv24h atp atp24h tdt ttm ttms ab aav abv
-h52wp h52wdt l52wp l52wdt ms its dd mw tms st"""
+h52wp h52wdt l52wp l52wdt ms dd tms st"""
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_snapshots_come_first_and_say_so(idle: Simulator) -> None:
     assert [frame["type"] for frame in answer] == ["trade", "ticker", "orderbook", "candle.1m", "candle.240m"]
     assert {frame["stream_type"] for frame in answer} == {"SNAPSHOT"}
     assert list(answer[0]) == TRADE_FIELDS.split()
-    assert len(answer[1]) == 33
+    assert len(answer[1]) == 31
     assert len(answer[2]["orderbook_units"]) == 30
     assert len(answer[3]) == 12
 

@@ -1,6 +1,7 @@
 """The simulator's command line.
 
-Lives here: options, the ready line, signals. Doesn't: the simulator (``server``).
+Contains: options, the ready line, signals, what a recording's play reports.
+Does not contain: the simulator (``server``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from tidemark.local.simulator.config import DEFAULT_PORT, ConfigError, SimulatorConfig
+from tidemark.local.simulator.oddities import DEFAULT, Oddity
 from tidemark.local.simulator.recording import Recording, RecordingError
 from tidemark.local.simulator.replay import ReplayPlayer
 from tidemark.local.simulator.server import Simulator
@@ -49,6 +51,10 @@ _WaitCodes = Annotated[
 ]
 _Trades = Annotated[int, _option(text="About so many trades a day on Upbit.")]
 _SwapTrades = Annotated[int, _option(text="About so many trades a day on OKX, and on Binance.")]
+_Oddities = Annotated[
+    bool,
+    _option(text="List what exchanges list beside their usual markets: placeholders, X-Perps, delistings, cautions."),
+]
 _TickerEvery = Annotated[int, _option(text="Fast: a market's ticker at most every N seconds of market time.")]
 _BookEvery = Annotated[int, _option(text="Fast: a market's order book at most every N seconds.")]
 _CandleEvery = Annotated[int, _option(text="Fast: a market's candle at most every N seconds.")]
@@ -73,6 +79,7 @@ def simulate(
     wait_codes: _WaitCodes = [],  # noqa: B006 (typer copies it)
     trades_per_day: _Trades = _DEFAULTS.trades_per_day,
     swap_trades_per_day: _SwapTrades = _DEFAULTS.swap_trades_per_day,
+    oddities: _Oddities = bool(DEFAULT),
     ticker_every: _TickerEvery = FAST.ticker_s,
     orderbook_every: _BookEvery = FAST.orderbook_s,
     candle_every: _CandleEvery = FAST.candle_s,
@@ -100,6 +107,7 @@ def simulate(
             wait_codes=_by_exchange(wait_codes),
             trades_per_day=trades_per_day,
             swap_trades_per_day=swap_trades_per_day,
+            oddities=frozenset(Oddity) if oddities else frozenset(),
             fast=Cadence(max(ticker_every, 1), max(orderbook_every, 1), max(candle_every, 1)),
             replay=replay,
             speed=speed,
@@ -175,7 +183,9 @@ def _report_played(simulator: Simulator) -> None:
     """A line when a recording has been played to its end."""
     recording = simulator.recording
     if recording is not None:
-        given_up = sum(room.player.given_up for room in simulator.rooms.values() if isinstance(room.player, ReplayPlayer))
+        given_up = sum(
+            room.player.given_up for room in simulator.rooms.values() if isinstance(room.player, ReplayPlayer)
+        )
         typer.echo(
             f"simulator: the recording is played: {len(recording.frames) - given_up} frames sent, "
             f"{len(recording.skipped)} lines skipped, {given_up} frames given up because no connection survived them"

@@ -2,8 +2,8 @@
 
 Contains: frames onto sockets in large writes, back-pressure, who subscribes to what, and the faults of a socket that
 tests order.
-Does not contain: the meaning of a request or a frame (``upbit``, ``okx``, ``binance``), the pace (``player``), faults of
-frames in transit (``faults``).
+Does not contain: the meaning of a request or a frame (``upbit``, ``okx``, ``binance``), the pace (``player``), faults
+of frames in transit (``faults``).
 """
 
 from __future__ import annotations

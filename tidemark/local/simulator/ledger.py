@@ -125,7 +125,7 @@ def scaled(value: Any) -> int:
     number = Decimal(value)
     if not number.is_finite() or not -E8_DIGITS <= number.adjusted() < _MOST_DIGITS:
         raise ValueError(f"{str(value)[:60]} is too large, or has more than 8 decimals")
-    with localcontext(prec=_MOST_DIGITS + E8_DIGITS + 1, traps=[Inexact]):
+    with localcontext(prec=_MOST_DIGITS + E8_DIGITS + 1, traps={Inexact: True}):
         exact = number * E8
     if exact != int(exact):
         raise ValueError(f"{str(value)[:60]} has more than 8 decimals")

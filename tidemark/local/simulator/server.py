@@ -36,6 +36,7 @@ from tidemark.local.simulator.replay import ReplayPlayer
 from tidemark.local.simulator.room import Room
 from tidemark.local.simulator.swap.timeline import SwapCadence, SwapTimeline
 from tidemark.local.simulator.timeline import Timeline
+from tidemark.local.simulator.upbit import listing as upbit
 from tidemark.local.simulator.upbit.limits import Limits
 from tidemark.local.simulator.upbit.replayed import ReplayedRest
 from tidemark.local.simulator.upbit.rest import UpbitRest
@@ -172,17 +173,16 @@ class Simulator:
         if name in _SWAPS:
             markets_of, intervals = _SWAPS[name]
             swaps = SwapMarket(
-                config.seed, markets_of(config.oddities), start, now, end_ms=end, trades_per_day=config.swap_trades_per_day,
-                spot_trades_per_day=config.trades_per_day, **days,
+                config.seed, markets_of(config.oddities), start, now, end_ms=end,
+                trades_per_day=config.swap_trades_per_day, spot_trades_per_day=config.trades_per_day, **days,
             )  # fmt: skip
             built.append(
-                SwapTimeline(
-                    swaps, intervals, start, end, config.swap_fast, self._live(name), _HEARTBEATS_MS.get(name)
-                )
+                SwapTimeline(swaps, intervals, start, end, config.swap_fast, self._live(name), _HEARTBEATS_MS.get(name))
             )
         else:
             market = HiddenMarket(config.seed, start, now, end_ms=end, trades_per_day=config.trades_per_day, **days)
-            built.append(Timeline(market, start, end, config.fast, config.live))
+            leaves = upbit.leaving(config.oddities, start)
+            built.append(Timeline(market, start, end, config.fast, config.live, leaves))
         return built[0]
 
     def _live(self, name: str) -> SwapCadence:
@@ -201,7 +201,7 @@ class Simulator:
         timeline = room.timeline if isinstance(room.timeline, Timeline) else None
         stream = UpbitStream(self.config, room.hub, timeline, _in_market if timeline else _any_code, self._limits_of)
         rest = (
-            UpbitRest(timeline, self._limits_of).routes()
+            UpbitRest(timeline, self._limits_of, self.config.oddities).routes()
             if timeline
             else ReplayedRest(self._recorded().codes(), self._limits_of).routes()
         )
@@ -211,13 +211,15 @@ class Simulator:
         timeline = room.timeline if isinstance(room.timeline, SwapTimeline) else None
         limits = OkxLimits(self.config.limits)
         stream = OkxStream(self.config, room.hub, timeline, timeline.codes if timeline else None)
-        rest = OkxRest(timeline, limits, self.config.oddities) if timeline else ReplayedOkxRest(self._recorded(), limits)
+        rest = (
+            OkxRest(timeline, limits, self.config.oddities) if timeline else ReplayedOkxRest(self._recorded(), limits)
+        )
         return [*stream.routes(), *rest.routes()]
 
     def _binance(self, room: Room) -> list[web.RouteDef]:
         timeline = room.timeline if isinstance(room.timeline, SwapTimeline) else None
         shown = self.config.oddities
-        limits = BinanceLimits(self.config.limits, Oddity.BINANCE_BAN_IN_WORDS in shown)
+        limits = BinanceLimits(self.config.limits, ban_in_words=Oddity.BINANCE_BAN_IN_WORDS in shown)
         rest = BinanceRest(timeline, limits, shown) if timeline else ReplayedBinanceRest(self._recorded(), limits)
         return [*BinanceStream(self.config, room.hub).routes(), *rest.routes()]
 

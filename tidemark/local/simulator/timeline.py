@@ -1,12 +1,12 @@
 """What happens in the simulated market, in the order in which subscribers see it.
 
-Lives here: the simulated clock, and the happenings (trade, ticker, orderbook, candle) as it moves on.
-Doesn't: how fast it moves (``player``), to whom it is told (``hub``), in which words (``upbit``).
+Contains: the simulated clock, and the happenings (trade, ticker, orderbook, candle) as it moves on.
+Does not contain: how fast it moves (``player``), the receivers (``hub``), the spelling (``upbit``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -112,8 +112,15 @@ class _LiveCandles:
 class Timeline:
     """The simulated clock over a hidden market; it only moves forward."""
 
-    def __init__(self, market: HiddenMarket, start_ms: int, end_ms: int | None, fast: Cadence, live: Cadence) -> None:
-        """Tells trades executed in [start, end); without an end it goes on for ever. Times in Unix ms."""
+    def __init__(
+        self, market: HiddenMarket, start_ms: int, end_ms: int | None, fast: Cadence, live: Cadence,
+        leaves: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
+        """Tells trades executed in [start, end); without an end it goes on for ever. Times in Unix ms.
+
+        ``leaves``: the UTC epoch day on which a market will be delisted.
+        """
+        self._leaves = leaves or {}
         self.market = market
         self.now_ms = start_ms
         self._cadence = fast
@@ -166,7 +173,7 @@ class Timeline:
             trade = self._boards[code].last
             body = self._told(market, trade) if trade else None
         elif channel == "ticker":
-            body = self._boards[code].ticker(self.now_ms)
+            body = self.ticker(code)
         elif channel == "orderbook":
             body = self.market.book(market, self.now_ms)
         else:
@@ -175,7 +182,8 @@ class Timeline:
 
     def ticker(self, code: str) -> Ticker | None:
         """The state of a market now."""
-        return self._boards[code].ticker(self.now_ms)
+        ticker = self._boards[code].ticker(self.now_ms)
+        return ticker._replace(leaves=self._leaves.get(code)) if ticker else None
 
     def book(self, code: str) -> Book:
         """The book of a market now."""
@@ -230,7 +238,7 @@ class Timeline:
 
     def _push_tickers(self, told: list[Happening]) -> None:
         for code in self._traded("ticker"):
-            ticker = self._boards[code].ticker(self.now_ms)
+            ticker = self.ticker(code)
             if ticker:
                 told.append(Happening("ticker", code, ticker))
 

@@ -110,7 +110,8 @@ def trade_row(market: Market, trade: Trade) -> str:
     """An aggregate trade, as REST tells it."""
     return (
         f'{{"a":{trade.number},"p":"{price(market, trade.price)}","q":"{quantity(market, trade.size)}",'
-        f'"nq":"{quantity(market, _without_rpi(market, trade))}","f":{trade.first},"l":{trade.id},"T":{trade.ms},"m":{_flag(trade.is_ask)}}}'
+        f'"nq":"{quantity(market, _without_rpi(market, trade))}",'
+        f'"f":{trade.first},"l":{trade.id},"T":{trade.ms},"m":{_flag(trade.is_ask)}}}'
     )
 
 

@@ -30,8 +30,8 @@ class Verdict(NamedTuple):
 class BinanceLimits:
     """The weights that all client addresses have used."""
 
-    def __init__(self, enabled: bool, ban_in_words: bool = False, clock: Callable[[], float] = time.time) -> None:
-        """``ban_in_words``: the end of a ban is in the message only; ``clock``: Unix seconds."""
+    def __init__(self, enabled: bool, clock: Callable[[], float] = time.time, *, ban_in_words: bool = False) -> None:
+        """``clock``: Unix seconds; ``ban_in_words``: the end of a ban is in the message only."""
         self._enabled = enabled
         self._ban_in_words = ban_in_words
         self._clock = clock

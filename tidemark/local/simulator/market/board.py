@@ -21,7 +21,10 @@ class Extreme(NamedTuple):
 
 
 class Ticker(NamedTuple):
-    """The state of a market at ``ms``: prices and volumes in 1e-8, quote values in 1e-16."""
+    """The state of a market at ``ms``: prices and volumes in 1e-8, quote values in 1e-16.
+
+    ``leaves``: the UTC epoch day on which the market will be delisted, where that has been announced.
+    """
 
     ms: int
     last: Trade
@@ -37,6 +40,7 @@ class Ticker(NamedTuple):
     value_24h: int
     highest: Extreme
     lowest: Extreme
+    leaves: int | None = None
 
 
 class Board:

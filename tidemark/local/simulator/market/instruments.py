@@ -32,8 +32,8 @@ class Market:
     ``share`` is its part of all trades, ``spread`` the relative gap between best bid and ask, ``value`` the
     median value of one trade in the quote currency, ``depth`` how many book levels a side really has. Where
     ``tick`` is given (1e-8), prices always go by it, and sizes by ``lot`` (1e-8 of the base currency). A price is that
-    of ``units`` coins. A market that stands ``aside`` is listed beside the usual ones: nobody is waited for to listen to
-    it. In its call ``auction`` a market has a book and no trades.
+    of ``units`` coins. A market that stands ``aside`` is listed beside the usual ones: nobody is waited for to listen
+    to it. In its call ``auction`` a market has a book and no trades.
     """
 
     code: str

@@ -19,9 +19,7 @@ def _swap(symbol: str, share: float, value: float, tick: float, contract: float)
     return _contract(f"{symbol}-USDT-SWAP", symbol, share, value, tick, contract)
 
 
-def _contract(
-    code: str, symbol: str, share: float, value: float, tick: float, contract: float, **more: bool
-) -> Market:
+def _contract(code: str, symbol: str, share: float, value: float, tick: float, contract: float, **more: bool) -> Market:
     """``contract``: its size in coins; orders go by hundredths of it."""
     lot, quote = round(contract * E8) // 100, code.split("-")[1].partition("_")[0]
     return Market(code, coin(symbol), quote, share, 0.00004, value, 60, round(tick * E8), lot, **more)

@@ -1,6 +1,7 @@
 """The rows of OKX's instrument list.
 
-Contains: every field of a row, the rows of what trades, and the odd rows: placeholders and instruments that do not trade.
+Contains: every field of a row, the rows of what trades, and the odd rows: placeholders and instruments that do not
+trade.
 Does not contain: which markets there are (``instruments``), who asks (``rest``).
 
 Where nothing is documented: a placeholder of an id and a type has its state as a third field; ``instIdCode`` is a

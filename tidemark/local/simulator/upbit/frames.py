@@ -1,6 +1,9 @@
 """Upbit's WebSocket frames.
 
-Lives here: every field, long and short name, and its spelling. Doesn't: who gets a frame (``subscription``).
+Contains: every field, long and short name, and its spelling.
+Does not contain: who gets a frame (``subscription``).
+
+The fields ``is_trading_suspended`` and ``market_warning`` of tickers have been announced to go, and are gone here.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ CANDLE_TYPES = {
     "candle.1s": 1,
     **{f"candle.{minutes}m": minutes * 60 for minutes in (1, 3, 5, 10, 15, 30, 60, 240)},
 }
-_CANDLE_NAMES = {f"{CANDLE}{unit}": name for name, unit in CANDLE_TYPES.items()}
+CANDLE_NAMES = {f"{CANDLE}{unit}": name for name, unit in CANDLE_TYPES.items()}
 FORMATS = ("DEFAULT", "SIMPLE", "JSON_LIST", "SIMPLE_LIST")
 
 
@@ -41,7 +44,7 @@ _TICKER = """'type' ty|'code' cd|opening_price op|high_price hp|low_price lp|tra
 |signed_change_rate scr|'ask_bid' ab|trade_volume tv|acc_trade_volume atv|'trade_date' tdt|'trade_time' ttm
 |trade_timestamp ttms|acc_ask_volume aav|acc_bid_volume abv|highest_52_week_price h52wp
 |'highest_52_week_date' h52wdt|lowest_52_week_price l52wp|'lowest_52_week_date' l52wdt|'market_state' ms
-|is_trading_suspended its|delisting_date dd|'market_warning' mw|timestamp tms|acc_trade_price_24h atp24h
+|delisting_date dd|timestamp tms|acc_trade_price_24h atp24h
 |acc_trade_volume_24h atv24h|'stream_type' st"""
 _BOOK = """'type' ty|'code' cd|timestamp tms|total_ask_size tas|total_bid_size tbs|orderbook_units obu
 |'stream_type' st|level lv"""
@@ -83,7 +86,7 @@ def render(happening: Happening, variant: Variant) -> bytes:
             text = _BOOKS[variant.format] % _book(happening.code, body, stream, variant)
         else:
             assert isinstance(body, Candle)  # noqa: S101 (there is nothing else to tell)
-            name = _CANDLE_NAMES[happening.channel]
+            name = CANDLE_NAMES[happening.channel]
             text = _CANDLES[variant.format] % _candle(name, happening.code, body, stream)
         frame = happening.rendered[variant] = text.encode()
     return frame
@@ -155,9 +158,7 @@ def _ticker(code: str, t: Ticker, stream: str) -> tuple[object, ...]:
         _fixed(t.lowest.price),
         spelling.date_and_time(t.lowest.day * 86_400)[0],
         "ACTIVE",
-        "false",
-        "null",
-        "NONE",
+        "null" if t.leaves is None else spelling.calendar(t.leaves),
         t.ms,
         spelling.amount(t.value_24h),
         spelling.fixed(t.volume_24h),

@@ -1,11 +1,12 @@
 """Upbit's request limits.
 
-Lives here: counting by group and second, the block for those who keep on. Doesn't: the answers (``rest``,
-``stream``).
+Contains: counting by group and second, the block for those who keep on, the body of a refusal.
+Does not contain: the other answers (``rest``, ``stream``).
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
 from collections.abc import Callable
@@ -25,6 +26,14 @@ class Verdict(NamedTuple):
     status: int
     remaining: int
     blocked_s: float = 0.0
+
+
+def refusal(verdict: Verdict) -> str:
+    """The body of a refusal; that of a block says how long, which no header does."""
+    message = "Too many API requests."
+    if verdict.status == 418:
+        message = f"Too many API requests. You are blocked for {verdict.blocked_s:.0f} seconds."
+    return json.dumps({"error": {"name": "too_many_requests", "message": message}})
 
 
 class Limits:
@@ -48,6 +57,10 @@ class Limits:
         window = self._windows.setdefault(group, Window(limit, seconds, self._clock))
         remaining = window.take()
         return Verdict(200, remaining) if remaining >= 0 else self._refuse(now)
+
+    def take_of_page(self) -> Verdict:
+        """Count one request or connection that names an Origin, as those of web pages do."""
+        return self.take("origin", 1, 10.0)
 
     def _refuse(self, now: float) -> Verdict:
         self._refused.append(now)

@@ -1,7 +1,7 @@
 """Upbit's REST while a recording is played.
 
-Lives here: the recording's markets; everything else is empty, since a recording has no history. Doesn't: the
-frames.
+Contains: the recording's markets; everything else is empty, since a recording has no history.
+Does not contain: the frames.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Callable
 from aiohttp import web
 
 from tidemark.local.simulator.upbit.limits import Limits
-from tidemark.local.simulator.upbit.rest import answered, market_list
+from tidemark.local.simulator.upbit.listing import market_list
+from tidemark.local.simulator.upbit.rest import answered
 
 _EMPTY = (
     ("/v1/ticker", "ticker"),
@@ -47,7 +48,7 @@ class ReplayedRest:
         return web.get(path, handle)
 
     def _markets(self, request: web.Request) -> str:
-        return market_list(self._codes, request.query.get("is_details") == "true")
+        return market_list(self._codes, request.query.get("is_details") == "true", frozenset())
 
     def _nothing(self, request: web.Request) -> str:
         return "[]"

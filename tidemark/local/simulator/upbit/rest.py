@@ -1,6 +1,9 @@
 """Upbit's REST quotation API.
 
-Lives here: paths, parameters, pages, limits and error bodies. Doesn't: the data behind them (``market``).
+Contains: paths, parameters, pages, limits and error bodies.
+Does not contain: the data behind them (``market``), the list of markets (``listing``).
+
+Codes may be in lower case. One code that is not listed fails the whole call with a 404.
 
 Where nothing is documented: ``to`` of ticks is exclusive, as that of candles is; ticks stay within the UTC
 day that ``days_ago`` names; a ``count`` above the maximum is a 400.
@@ -10,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Set
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -19,22 +22,17 @@ from tidemark.local.simulator.market.board import Ticker
 from tidemark.local.simulator.market.candles import DAY, WEEK, Candle
 from tidemark.local.simulator.market.instruments import MARKETS, Market, coin, tick_size
 from tidemark.local.simulator.market.tape import Trade
+from tidemark.local.simulator.oddities import Oddity
 from tidemark.local.simulator.timeline import Timeline
 from tidemark.local.simulator.upbit import spelling
 from tidemark.local.simulator.upbit.frames import shown
-from tidemark.local.simulator.upbit.limits import Limits, Verdict
+from tidemark.local.simulator.upbit.limits import Limits, refusal
+from tidemark.local.simulator.upbit.listing import market_list
 from tidemark.local.simulator.upbit.subscription import book_levels
 
 _MINUTES = (1, 3, 5, 10, 15, 30, 60, 240)
 _MAX_CANDLES = 200
 _MAX_TICKS = 500
-_CAUTIONS = (
-    "PRICE_FLUCTUATIONS",
-    "TRADING_VOLUME_SOARING",
-    "DEPOSIT_AMOUNT_SOARING",
-    "GLOBAL_PRICE_DIFFERENCES",
-    "CONCENTRATION_OF_SMALL_ACCOUNTS",
-)
 Answer = Callable[[web.Request], Awaitable[str]]
 
 
@@ -49,8 +47,9 @@ class ApiError(Exception):
 class UpbitRest:
     """The REST endpoints over a timeline."""
 
-    def __init__(self, timeline: Timeline, limits: Callable[[str], Limits]) -> None:
-        """``limits``: the limits of a client address."""
+    def __init__(self, timeline: Timeline, limits: Callable[[str], Limits], shown: Set[Oddity]) -> None:
+        """``limits``: the limits of a client address; ``shown``: the oddities in the list of markets."""
+        self._shown = shown
         self._timeline = timeline
         self._history = timeline.market.history
         self._limits = limits
@@ -68,6 +67,7 @@ class UpbitRest:
             *self._get("/v1/trades/ticks", "crix-trades", self._ticks),
             *self._get("/v1/orderbook", "orderbook", self._books),
             *self._get("/v1/orderbook/instruments", "orderbook", self._instruments),
+            web.get("/v1/{unrouted:.*}", unrouted),
         ]
 
     def _get(self, path: str, group: str, answer: Answer) -> list[web.RouteDef]:
@@ -78,7 +78,7 @@ class UpbitRest:
 
     async def _markets(self, request: web.Request) -> str:
         detailed = request.query.get("is_details", request.query.get("isDetails", "false")) == "true"
-        return market_list(list(MARKETS), detailed)
+        return market_list(list(MARKETS), detailed, self._shown)
 
     async def _tickers(self, request: web.Request) -> str:
         return self._ticker_rows(_markets_asked(request))
@@ -95,13 +95,12 @@ class UpbitRest:
         unit = request.match_info["unit"]
         if not unit.isdigit() or int(unit) not in _MINUTES:
             raise ApiError(400, f"invalid unit: {unit}")
-        candles = await self._candles(request, int(unit) * 60)
-        code = request.query["market"]
+        candles, code = await self._candles(request, int(unit) * 60), _market(request).code
         return _array(_candle_row(code, candle, f',"unit":{unit}') for candle in candles)
 
     async def _seconds(self, request: web.Request) -> str:
-        candles = await self._candles(request, 1)
-        return _array(_candle_row(request.query["market"], candle, "") for candle in candles)
+        candles, code = await self._candles(request, 1), _market(request).code
+        return _array(_candle_row(code, candle, "") for candle in candles)
 
     async def _days(self, request: web.Request) -> str:
         candles = await self._candles(request, DAY, one_more=True)
@@ -126,10 +125,9 @@ class UpbitRest:
         return extras + f',"converted_trade_price":{spelling.fixed(candle.close * factor // 10**8)}'
 
     async def _weeks(self, request: web.Request) -> str:
-        candles = await self._candles(request, WEEK)
+        candles, code = await self._candles(request, WEEK), _market(request).code
         return _array(
-            _candle_row(request.query["market"], c, f',"first_day_of_period":"{spelling.date_and_time(c.start)[0]}"')
-            for c in candles
+            _candle_row(code, c, f',"first_day_of_period":"{spelling.date_and_time(c.start)[0]}"') for c in candles
         )
 
     async def _candles(self, request: web.Request, unit: int, one_more: bool = False) -> list[Candle]:
@@ -186,35 +184,23 @@ class UpbitRest:
         return _array(rows)
 
 
+async def unrouted(request: web.Request) -> web.Response:
+    """A path that there is not; only here an error is named by a text."""
+    return _response(request, 404, '{"error":{"name":"not_found","message":"Not Found"}}', "default", 0)
+
+
 async def answered(request: web.Request, group: str, answer: Answer, limits: Limits) -> web.Response:
     """The response to one request, with the group's limits and Upbit's headers."""
     verdict = limits.take(group)
     if verdict.status == 200 and "Origin" in request.headers:
-        group, verdict = "origin", limits.take("origin", 1, 10.0)
+        group, verdict = "origin", limits.take_of_page()
     if verdict.status != 200:
-        return _response(request, verdict.status, _refusal(verdict), group, 0)
+        return _response(request, verdict.status, refusal(verdict), group, 0)
     try:
         return _response(request, 200, await answer(request), group, verdict.remaining)
     except ApiError as error:
         body = json.dumps({"error": {"name": error.status, "message": str(error)}})
         return _response(request, error.status, body, group, verdict.remaining)
-
-
-def market_list(codes: Iterable[str], detailed: bool) -> str:
-    """The body of /v1/market/all; codes that the simulator doesn't know carry their symbol as name."""
-    rows = []
-    for code in codes:
-        symbol = code.split("-")[-1]
-        market = MARKETS.get(code)
-        row: dict[str, object] = {
-            "market": code,
-            "korean_name": market.coin.korean if market else symbol,
-            "english_name": market.coin.english if market else symbol,
-        }
-        if detailed:
-            row["market_event"] = {"warning": False, "caution": dict.fromkeys(_CAUTIONS, False)}
-        rows.append(row)
-    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
 
 
 def _response(request: web.Request, status: int, body: str, group: str, remaining: int) -> web.Response:
@@ -230,15 +216,8 @@ def _response(request: web.Request, status: int, body: str, group: str, remainin
     return response
 
 
-def _refusal(verdict: Verdict) -> str:
-    message = "Too many API requests."
-    if verdict.status == 418:
-        message = f"Too many API requests. You are blocked for {verdict.blocked_s:.0f} seconds."
-    return json.dumps({"error": {"name": "too_many_requests", "message": message}})
-
-
 def _market(request: web.Request) -> Market:
-    code = request.query.get("market")
+    code = request.query.get("market", "").upper()
     if not code:
         raise ApiError(400, "missing parameter: market")
     if code not in MARKETS:
@@ -247,7 +226,7 @@ def _market(request: web.Request) -> Market:
 
 
 def _markets_asked(request: web.Request) -> list[Market]:
-    asked = [code for code in request.query.get("markets", "").split(",") if code]
+    asked = [code for code in request.query.get("markets", "").upper().split(",") if code]
     if not asked:
         raise ApiError(400, "missing parameter: markets")
     if any(code not in MARKETS for code in asked):

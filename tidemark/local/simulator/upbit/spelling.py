@@ -14,6 +14,12 @@ E16 = 10**16
 KST_S = 9 * 3600
 
 
+def calendar(day: int) -> str:
+    """A UTC epoch day as Upbit spells a date of delisting: an object."""
+    year, month, number = time.gmtime(day * 86_400)[:3]
+    return f'{{"year":{year},"month":{month},"day":{number}}}'
+
+
 def fixed(value: int) -> str:
     """Eight decimals, as in ``127.00000000``; zero is ``0E-8``."""
     if value == 0:

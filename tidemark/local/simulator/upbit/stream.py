@@ -1,7 +1,7 @@
 """Upbit's WebSocket.
 
-Lives here: the life of one socket: limits, requests, PING, idle timeout, errors. Doesn't: reading a request
-(``subscription``), frames (``frames``), when they come (``player``).
+Contains: the life of one socket: limits, requests, PING, idle timeout, errors.
+Does not contain: reading a request (``subscription``), frames (``frames``), when they come (``player``).
 
 Where nothing is documented: a message over the limit is answered with TOO_MANY_REQUESTS and a close, as other
 errors.
@@ -19,8 +19,13 @@ from aiohttp import WSMsgType, web
 from tidemark.local.simulator.config import SimulatorConfig
 from tidemark.local.simulator.hub import Connection, Hub
 from tidemark.local.simulator.timeline import Happening, Timeline
-from tidemark.local.simulator.upbit.limits import Limits
-from tidemark.local.simulator.upbit.subscription import RequestError, UpbitSubscription, read_request
+from tidemark.local.simulator.upbit.limits import Limits, refusal
+from tidemark.local.simulator.upbit.subscription import (
+    RequestError,
+    UpbitSubscription,
+    read_list_request,
+    read_request,
+)
 from tidemark.local.simulator.window import Window
 
 PATH = "/websocket/v1"
@@ -49,10 +54,13 @@ class UpbitStream:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One socket, from its opening to its end."""
-        verdict = self._limits(request.remote or "").take("websocket", _CONNECTS_PER_SECOND)
+        limits = self._limits(request.remote or "")
+        verdict = limits.take("websocket", _CONNECTS_PER_SECOND)
+        if verdict.status == 200 and "Origin" in request.headers:
+            verdict = limits.take_of_page()
         headers = {"Remaining-Req": f"group=websocket; min=300; sec={max(verdict.remaining, 0)}"}
         if verdict.status != 200:
-            return web.Response(status=verdict.status, text="Too many API requests.", headers=headers)
+            return web.Response(status=verdict.status, text=refusal(verdict), headers=headers)
         ws = web.WebSocketResponse(autoping=False, compress=False, timeout=1.0)
         ws.headers.update(headers)
         await ws.prepare(request)
@@ -89,6 +97,13 @@ class UpbitStream:
         session.count()
         if text in ("PING", b"PING"):
             session.start_status(self._hub)
+            return
+        asked = read_list_request(text)
+        if asked is not None:
+            had = session.connection.subscription
+            session.connection.write(
+                [(had if isinstance(had, UpbitSubscription) else UpbitSubscription()).listed(asked)]
+            )
             return
         subscription = read_request(text, self._known_in(text))
         self._hub.subscribe(session.connection, subscription)

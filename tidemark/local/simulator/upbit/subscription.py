@@ -1,23 +1,24 @@
 """Upbit's subscription request.
 
-Lives here: reading the array and its errors, and which frames follow from it. Doesn't: the socket
-(``stream``).
+Contains: reading the array and its errors, which frames follow from it, and the list of what a connection has.
+Does not contain: the socket (``stream``).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Set
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
 from tidemark.local.simulator.market.book import Book
 from tidemark.local.simulator.market.instruments import MARKETS, tick_size
 from tidemark.local.simulator.timeline import CANDLE, Happening
-from tidemark.local.simulator.upbit.frames import CANDLE_TYPES, FORMATS, Variant, render
+from tidemark.local.simulator.upbit.frames import CANDLE_NAMES, CANDLE_TYPES, FORMATS, Variant, render
 
 _TYPES = {"trade", "ticker", "orderbook", *CANDLE_TYPES}
+_LIST = "LIST_SUBSCRIPTIONS"
 _LEVELS = {"1": 1, "5": 5, "15": 15, "30": 30}
 _BOOK_STEPS = (10, 100, 1_000, 10_000, 100_000)
 
@@ -32,6 +33,13 @@ class RequestError(Exception):
     def frame(self) -> bytes:
         """The error as it goes over the wire."""
         return json.dumps({"error": {"name": self.name, "message": str(self)}}, ensure_ascii=False).encode()
+
+
+class ListRequest(NamedTuple):
+    """A question for what a connection is subscribed to; its format is that of the answer."""
+
+    ticket: str
+    format: str
 
 
 @dataclass(slots=True)
@@ -49,6 +57,16 @@ class UpbitSubscription:
         """Market codes that get real-time frames on a channel."""
         return self.live.get(channel, {}).keys()
 
+    def listed(self, request: ListRequest) -> bytes:
+        """The answer to LIST_SUBSCRIPTIONS; from now on the request's format is that of the frames as well."""
+        for codes in self.live.values():
+            for code, variant in codes.items():
+                codes[code] = variant._replace(format=request.format)
+        short = request.format.startswith("SIMPLE")
+        method, result, ticket = ("mthd", "rslt", "tckt") if short else ("method", "result", "ticket")
+        rows = [_listed(channel, codes, short) for channel, codes in self.live.items()]
+        return json.dumps({method: _LIST, result: rows, ticket: request.ticket}, separators=(",", ":")).encode()
+
     def frame(self, happening: Happening) -> bytes | None:
         """The payload for this subscriber; None when it didn't ask for it."""
         codes = (self.first if happening.snapshot else self.live).get(happening.channel)
@@ -58,11 +76,30 @@ class UpbitSubscription:
         return render(happening, variant)
 
 
+def read_list_request(text: str | bytes) -> ListRequest | None:
+    """The request when a message asks for the list of subscriptions; None when it asks for anything else."""
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(items, list) or not any(isinstance(one, dict) and one.get("method") == _LIST for one in items):
+        return None
+    given: dict[str, Any] = {}
+    for item in items:
+        given |= item if isinstance(item, dict) else {}
+    form = given.get("format", "DEFAULT")
+    if not given.get("ticket"):
+        raise RequestError("NO_TICKET", "티켓이 존재하지 않습니다.")
+    if form not in FORMATS:
+        raise RequestError("INVALID_PARAM", f"format이 올바르지 않습니다: {form}")
+    return ListRequest(str(given["ticket"]), form)
+
+
 def read_request(text: str | bytes, known: Collection[str]) -> UpbitSubscription:
     """The subscription a message asks for, without codes that aren't ``known``; or RequestError."""
     try:
         items = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestError("WRONG_FORMAT", "Format이 맞지 않습니다.") from error
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise RequestError("WRONG_FORMAT", "Format이 맞지 않습니다.")
@@ -84,6 +121,14 @@ def book_levels(code: str, price: float) -> list[int]:
     """The price groups (1e-8) a book can be asked for; 0 is none. Only markets in won have any."""
     tick = tick_size(MARKETS[code].quote, price)
     return [0, *(tick * step for step in _BOOK_STEPS)] if MARKETS[code].quote == "KRW" else [0]
+
+
+def _listed(channel: str, codes: Mapping[str, Variant], short: bool) -> dict[str, object]:
+    kind = CANDLE_NAMES.get(channel, channel)
+    row: dict[str, object] = {"ty" if short else "type": kind, "cds" if short else "codes": list(codes)}
+    if kind == "orderbook":
+        row["lv" if short else "level"] = next(iter(codes.values())).level // 10**8
+    return row
 
 
 def _has_level(happening: Happening, level: int) -> bool:
