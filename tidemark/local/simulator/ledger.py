@@ -13,7 +13,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from decimal import Decimal, Inexact, localcontext
+from decimal import Context, Decimal, Inexact
 from typing import Any, NamedTuple
 
 E8 = 10**8
@@ -21,6 +21,7 @@ E8_DIGITS = 8
 E16 = 10**16
 _KEPT_BOOKS = 100_000
 _MOST_DIGITS = 20  # before the decimal point
+_EXACT = Context(prec=_MOST_DIGITS + E8_DIGITS + 1, traps=[Inexact])
 
 
 class Sent(NamedTuple):
@@ -125,8 +126,7 @@ def scaled(value: Any) -> int:
     number = Decimal(value)
     if not number.is_finite() or not -E8_DIGITS <= number.adjusted() < _MOST_DIGITS:
         raise ValueError(f"{str(value)[:60]} is too large, or has more than 8 decimals")
-    with localcontext(prec=_MOST_DIGITS + E8_DIGITS + 1, traps={Inexact: True}):
-        exact = number * E8
+    exact = _EXACT.multiply(number, Decimal(E8))
     if exact != int(exact):
         raise ValueError(f"{str(value)[:60]} has more than 8 decimals")
     return int(exact)
