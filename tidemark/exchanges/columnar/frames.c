@@ -57,7 +57,7 @@ struct slot {
     void *values;       /* DECIMAL 16 bytes, INTEGER 8, WORD (the number of its word) 4 */
     uint8_t *valid;     /* 1 where there is a value */
     int64_t *words;     /* WORD: where each different word begins and ends */
-    int32_t *table;     /* WORD: the numbers of words by their hash, -1 where there is none */
+    int32_t *table;     /* WORD: the numbers of words by their hash, from 1; 0 where there is none */
     int64_t mask;       /* WORD: the size of the table less one */
     int64_t count;      /* WORD: words found */
     int64_t of_frame;   /* a value of the frame, else of each row */
@@ -169,7 +169,7 @@ static inline const uint8_t *scan(const uint8_t *p, struct number *n) {
             n->digits = low;
         }
         while (is_digit(*p)) {
-            if (p - point >= SCALE || whole + (p - point) >= MOST_DIGITS) return 0;
+            if (whole + (p - point) >= MOST_DIGITS) return 0;
             n->digits = n->digits * 10 + (uint8_t)(*p++ - '0');
         }
         n->fraction = (int32_t)(p - point);
@@ -281,9 +281,9 @@ static inline int32_t word_of(struct slot *s, const uint8_t *data, const uint8_t
     for (; at < length; at++) hash = (hash ^ p[at]) * 1099511628211ULL;
     hash ^= hash >> 32;
     for (int64_t place = (int64_t)(hash & (uint64_t)s->mask);; place = (place + 1) & s->mask) {
-        int32_t word = s->table[place];
+        int32_t word = s->table[place] - 1;
         if (word < 0) {
-            s->table[place] = (int32_t)s->count;
+            s->table[place] = (int32_t)s->count + 1;
             s->words[2 * s->count] = p - data;
             s->words[2 * s->count + 1] = p - data + length;
             return (int32_t)(s->last = s->count++);
@@ -299,12 +299,12 @@ static inline const uint8_t *behind_bare(const uint8_t *p) {
     return p;
 }
 
-/* A scalar into its slot; a word is kept as it is spelled, quotation marks included. */
+/* A value into its slot; a word (which may be a container) is kept as it is spelled, quotation marks included. */
 static inline const uint8_t *take_scalar(struct run *r, const uint8_t *p, const struct node *n, int *present) {
     struct slot *s = r->out->slots + n->slot;
     int64_t at = s->of_frame ? r->frame : r->out->rows;
     if (n->kind == WORD) {
-        const uint8_t *stop = *p == '"' ? behind_text(p + 1) : behind_bare(p);
+        const uint8_t *stop = *p == '"' ? behind_text(p + 1) : *p == '{' || *p == '[' ? skip(r, p, 0) : behind_bare(p);
         if (!stop || stop == p) return 0;
         *present = !(stop - p == 4 && is_null(p)) && !((n->flags & EMPTY_IS_NULL) && stop - p == 2 && *p == '"');
         if (*present) ((int32_t *)s->values)[at] = word_of(s, r->data, p, stop - p);

@@ -18,6 +18,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -32,7 +33,8 @@ _COMPILERS: Final = ("cc", "gcc", "clang")
 _FLAGS: Final = ("-O3", "-std=c11", "-shared", "-fPIC")
 #: Bytes that must be readable behind the frames.
 PADDING: Final = bytes(64)
-_DECIMAL_BYTES, _INTEGER_BYTES, _WORD_BYTES = 16, 8, 4
+_DECIMAL_BYTES: Final = 16
+_WIDTHS: Final = {INTEGER: 8, WORD: 4}
 _ROWS_FULL, _LEVELS_FULL, _EXTRA_FULL = 1, 2, 3
 
 Ints = npt.NDArray[np.int64]
@@ -106,83 +108,56 @@ def library() -> Any:
     return loaded
 
 
+@dataclass(frozen=True, slots=True)
 class Values:
-    """The values of one slot: of each row, or of each frame."""
+    """The values of one slot, of each row or of each frame; ``words`` are the different words as they are spelled."""
 
-    def __init__(self, slot: Slot, count: int) -> None:
-        width = {INTEGER: _INTEGER_BYTES, WORD: _WORD_BYTES}.get(slot.kind, _DECIMAL_BYTES)
-        self.slot = slot
-        self.values = np.zeros(count * width, np.uint8)
-        self.valid = np.zeros(count, np.bool_)
-        self._words = np.empty(0, np.int64)
-        self._table = np.empty(0, np.int32)
-        self.words: list[bytes] = []
-        if slot.kind == WORD:
-            self._words = np.empty(2 * max(1, count), np.int64)
-            self._table = np.full(1 << max(4, (2 * count).bit_length()), -1, np.int32)
-
-    def lend(self, to: _CSlot) -> None:
-        """Give the compiled code its addresses."""
-        to.values, to.valid, to.of_frame = self.values.ctypes.data, self.valid.ctypes.data, self.slot.of_frame
-        to.last = -1
-        to.words, to.table, to.mask = self._words.ctypes.data, self._table.ctypes.data, len(self._table) - 1
-
-    def take_words(self, to: _CSlot, data: bytes) -> None:
-        """The words found, as they are spelled."""
-        bounds = self._words[: 2 * to.count].tolist()
-        self.words = [data[begin:end] for begin, end in zip(bounds[::2], bounds[1::2], strict=True)]
+    slot: Slot
+    values: Bytes
+    valid: Mask
+    words: list[bytes]
 
 
+@dataclass(frozen=True, slots=True)
 class Side:
     """The levels of one side of all rows: prices and sizes one after the other, and where each row's begin."""
 
-    def __init__(self, rows: int, levels: int) -> None:
-        self.prices = np.empty(levels * _DECIMAL_BYTES, np.uint8)
-        self.sizes = np.empty(levels * _DECIMAL_BYTES, np.uint8)
-        self.offsets = np.zeros(rows + 1, np.int32)
-        self.valid = np.zeros(rows, np.bool_)
-        self.capacity = levels
-
-    def lend(self, to: _CList) -> None:
-        """Give the compiled code its addresses."""
-        to.prices, to.sizes = self.prices.ctypes.data, self.sizes.ctypes.data
-        to.offsets, to.valid, to.capacity = self.offsets.ctypes.data, self.valid.ctypes.data, self.capacity
+    prices: Bytes
+    sizes: Bytes
+    offsets: Offsets
+    valid: Mask
 
 
-class Buffers:
-    """Everything that one call writes."""
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """What frames were read into. ``fits`` tells of each frame whether it was read, ``frames`` of each row its frame.
 
-    def __init__(self, program: Program, frames: int, rows: int, levels: int, extra: int) -> None:
-        self.values = [Values(slot, frames if slot.of_frame else rows) for slot in program.slots]
-        self.sides = [Side(rows, levels) for _ in program.sides]
-        self.fits = np.zeros(frames, np.bool_)
-        self.frames, self.items = np.empty(rows, np.int32), np.empty(rows, np.int32)
-        self.extra = np.empty(extra, np.uint8)
-        self.extra_offsets = np.zeros(rows + 1, np.int32)
-        self.extra_valid = np.zeros(rows, np.bool_)
-        self.rows = 0
-        self._slots = (_CSlot * max(1, len(self.values)))()
-        self._lists = (_CList * max(1, len(self.sides)))()
-        for values, slot in zip(self.values, self._slots, strict=False):
-            values.lend(slot)
-        for side, listed in zip(self.sides, self._lists, strict=False):
-            side.lend(listed)
-        self._output = _COutput(
-            ctypes.addressof(self._slots), len(self.values), ctypes.addressof(self._lists), len(self.sides),
-            self.frames.ctypes.data, self.items.ctypes.data, 0, rows, self.extra.ctypes.data,
-            self.extra_offsets.ctypes.data, self.extra_valid.ctypes.data, 0, extra,
-        )  # fmt: skip
+    ``extra`` is the text of each row's unknown fields by ``extra_offsets``, where ``extra_valid``.
+    """
 
-    def fill(self, program: Program, data: bytes, starts: Ints, ends: Ints) -> int:
-        """Read the frames into the buffers; 0, or which buffer is too small."""
-        full = library().tidemark_read_frames(
-            data, starts.ctypes.data, ends.ctypes.data, len(starts), ctypes.addressof(program.nodes),
-            ctypes.addressof(program.children), ctypes.addressof(self._output), self.fits.ctypes.data,
-        )  # fmt: skip
-        self.rows = int(self._output.rows)
-        for values, slot in zip(self.values, self._slots, strict=False):
-            values.take_words(slot, data)
-        return int(full)
+    rows: int
+    fits: Mask
+    frames: Offsets
+    items: Offsets
+    values: list[Values]
+    sides: list[Side]
+    extra: bytes
+    extra_offsets: Offsets
+    extra_valid: Mask
+
+
+class _Arena:
+    """Memory handed out piece by piece: one allocation for many arrays."""
+
+    def __init__(self, size: int) -> None:
+        self.memory = np.zeros(size, np.uint8)
+        self.base = self.memory.__array_interface__["data"][0]
+        self._used = 0
+
+    def take(self, size: int) -> tuple[Bytes, int]:
+        """A piece of so many zeros, and its address."""
+        at, self._used = self._used, self._used + _aligned(size)
+        return self.memory[at : at + size], self.base + at
 
 
 class Scanner:
@@ -192,21 +167,114 @@ class Scanner:
         self.program = program
         self._rows_a_frame = 1.0
         self._levels_a_byte = 1 / 32
+        self._extra_a_byte = 1.0
+        self._words = [number for number, slot in enumerate(program.slots) if slot.kind == WORD]
+        #: Memory of words, their tables and unknown fields, of which nothing is kept.
+        self._scratch = np.zeros(0, np.uint8)
 
-    def read(self, data: bytes, starts: Ints, ends: Ints) -> Buffers:
+    def read(self, data: bytes, starts: Ints, ends: Ints) -> Scanned:
         """The frames between ``starts`` and ``ends``; a newline and padding must follow them (see ``frames.c``)."""
         size = int((ends - starts).sum())
-        extra = size + 2 * len(starts) + 64
         while True:
             rows = int(len(starts) * self._rows_a_frame) + 16
-            levels = int(size * self._levels_a_byte) + 64
-            buffers = Buffers(self.program, len(starts), rows, levels, extra)
-            full = buffers.fill(self.program, data, starts, ends)
-            if full == 0:
-                return buffers
+            levels = int(size * self._levels_a_byte) + 64 if self.program.sides else 0
+            extra = int(size * self._extra_a_byte) + 2 * len(starts) + 64
+            full, scanned = self._attempt(data, starts, ends, rows, levels, extra)
+            if scanned is not None:
+                return scanned
             self._rows_a_frame *= 2 if full == _ROWS_FULL else 1
             self._levels_a_byte *= 2 if full == _LEVELS_FULL else 1
-            extra *= 2 if full == _EXTRA_FULL else 1
+            self._extra_a_byte *= 2 if full == _EXTRA_FULL else 1
+
+    def _attempt(
+        self, data: bytes, starts: Ints, ends: Ints, rows: int, levels: int, extra: int
+    ) -> tuple[int, Scanned | None]:
+        program, frames = self.program, len(starts)
+        counts = [frames if slot.of_frame else rows for slot in program.slots]
+        widths = [_WIDTHS.get(slot.kind, _DECIMAL_BYTES) for slot in program.slots]
+        sizes = [_aligned(n * width) + _aligned(n) for n, width in zip(counts, widths, strict=True)]
+        sizes += [_aligned(4 * rows + 4) + _aligned(rows)] * (len(program.sides) + 1)
+        arena = _Arena(sum(sizes) + 2 * _aligned(4 * rows) + _aligned(frames))
+        fits, fits_at = arena.take(frames)
+        of_frames, frames_at = arena.take(4 * rows)
+        items, items_at = arena.take(4 * rows)
+        offsets, offsets_at = arena.take(4 * rows + 4)
+        extra_valid, extra_valid_at = arena.take(rows)
+        slots, values = (_CSlot * len(program.slots))(), []
+        for slot, to, count, width in zip(program.slots, slots, counts, widths, strict=True):
+            numbers, to.values = arena.take(count * width)
+            valid, to.valid = arena.take(count)
+            to.of_frame, to.last = slot.of_frame, -1
+            values.append((slot, numbers, valid))
+        lists, sides = (_CList * max(1, len(program.sides)))(), []
+        for listed in lists[: len(program.sides)]:
+            prices, sizes_ = np.empty(levels * _DECIMAL_BYTES, np.uint8), np.empty(levels * _DECIMAL_BYTES, np.uint8)
+            begins, listed.offsets = arena.take(4 * rows + 4)
+            valid, listed.valid = arena.take(rows)
+            listed.prices, listed.sizes, listed.capacity = _address(prices), _address(sizes_), levels
+            sides.append((prices, sizes_, begins, valid))
+        extra_at, words = self._lend_scratch(slots, counts, extra)
+        output = _COutput(
+            ctypes.addressof(slots), len(slots), ctypes.addressof(lists), len(sides), frames_at, items_at, 0, rows,
+            extra_at, offsets_at, extra_valid_at, 0, extra,
+        )  # fmt: skip
+        full = int(
+            library().tidemark_read_frames(
+                data, _address(starts), _address(ends), frames, ctypes.addressof(program.nodes),
+                ctypes.addressof(program.children), ctypes.addressof(output), fits_at,
+            )
+        )  # fmt: skip
+        if full:
+            return full, None
+        found = dict(zip(self._words, words, strict=True))
+        return 0, Scanned(
+            int(output.rows),
+            fits.view(np.bool_),
+            of_frames.view(np.int32),
+            items.view(np.int32),
+            [
+                Values(slot, numbers, valid.view(np.bool_), _words(found.get(n), slots[n].count, data))
+                for n, (slot, numbers, valid) in enumerate(values)
+            ],
+            [Side(p, s, begins.view(np.int32), valid.view(np.bool_)) for p, s, begins, valid in sides],
+            self._scratch[: output.extra_length].tobytes(),
+            offsets.view(np.int32),
+            extra_valid.view(np.bool_),
+        )
+
+    def _lend_scratch(self, slots: Any, counts: list[int], extra: int) -> tuple[int, list[Ints]]:
+        """Scratch memory for unknown fields, and for the words of each slot and their table."""
+        tables = [1 << max(4, (2 * counts[number]).bit_length()) for number in self._words]
+        bounds = [2 * max(1, counts[number]) for number in self._words]
+        size = _aligned(extra) + 4 * sum(tables) + 8 * sum(bounds)
+        if len(self._scratch) < size:
+            self._scratch = np.empty(size, np.uint8)
+        base, at, words = _address(self._scratch), _aligned(extra), []
+        self._scratch[at : at + 4 * sum(tables)] = 0
+        for number, table in zip(self._words, tables, strict=True):
+            slots[number].table, slots[number].mask = base + at, table - 1
+            at += 4 * table
+        for number, bound in zip(self._words, bounds, strict=True):
+            slots[number].words = base + at
+            words.append(self._scratch[at : at + 8 * bound].view(np.int64))
+            at += 8 * bound
+        return base, words
+
+
+def _words(bounds: Ints | None, count: int, data: bytes) -> list[bytes]:
+    if bounds is None:
+        return []
+    flat = bounds[: 2 * count].tolist()
+    return [data[begin:end] for begin, end in zip(flat[::2], flat[1::2], strict=True)]
+
+
+def _aligned(size: int) -> int:
+    """So many bytes or a few more, so that what follows may hold decimals."""
+    return (size + 63) & ~63
+
+
+def _address(array: npt.NDArray[Any]) -> int:
+    return int(array.__array_interface__["data"][0])
 
 
 def multiply(values: Bytes, which: Offsets, factors: list[tuple[int, int]]) -> tuple[Bytes, Mask]:
@@ -220,8 +288,8 @@ def multiply(values: Bytes, which: Offsets, factors: list[tuple[int, int]]) -> t
     places = np.asarray([places for _, places in factors], np.int32)
     which = np.ascontiguousarray(which, np.int32)
     library().tidemark_multiply(
-        values.ctypes.data, which.ctypes.data, count, numerators.ctypes.data, places.ctypes.data,
-        products.ctypes.data, fits.ctypes.data,
+        _address(values), _address(which), count, _address(numerators), _address(places), _address(products),
+        _address(fits),
     )  # fmt: skip
     return products, fits
 

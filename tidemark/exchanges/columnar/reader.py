@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -19,10 +18,11 @@ import pyarrow as pa
 from tidemark.contracts import CONTRACTS
 from tidemark.contracts.fields import DECIMAL_PRECISION, DECIMAL_SCALE
 from tidemark.contracts.render import arrow_schema
+from tidemark.exchanges import messages
 from tidemark.exchanges import values as conversions
 from tidemark.exchanges.base import Unparsable
 from tidemark.exchanges.columnar import native
-from tidemark.exchanges.columnar.native import Buffers, Ints, Mask, Scanner, Values
+from tidemark.exchanges.columnar.native import Ints, Mask, Scanned, Scanner, Values
 from tidemark.exchanges.columnar.program import DECIMAL, INTEGER, Program
 from tidemark.exchanges.columnar.shape import INTERNAL, Column, Rows, Shape
 
@@ -93,28 +93,28 @@ class _Compiled:
 
     def read(self, data: bytes, starts: Ints, ends: Ints, numbers: Ints) -> tuple[Part, Ints]:
         """The rows of those of the frames ``numbers`` that are of this shape, and the numbers of the others."""
-        buffers = self._scanner.read(data, starts[numbers], ends[numbers])
-        frames, items = buffers.frames[: buffers.rows], buffers.items[: buffers.rows]
-        rows = Rows({}, buffers.rows)
+        scanned = self._scanner.read(data, starts[numbers], ends[numbers])
+        frames, items = scanned.frames[: scanned.rows], scanned.items[: scanned.rows]
+        rows = Rows({}, scanned.rows)
         if rows.count:
-            self._fill(rows, buffers, frames)
+            self._fill(rows, scanned, frames)
         # Derivations see sound rows only, and may refuse some of those in turn.
         for step in (None, *self._shape.derive):
             if step is not None and rows.count:
                 step(rows)
             if rows.refused is not None:
-                buffers.fits[frames[rows.refused]] = False
-                kept = buffers.fits[frames]
+                scanned.fits[frames[rows.refused]] = False
+                kept = scanned.fits[frames]
                 frames, items, rows = frames[kept], items[kept], rows.filter(kept)
         columns = {name: array for name, array in rows.columns.items() if not name.startswith(INTERNAL)}
         for name, value in self._shape.constants.items():
             columns[name] = pa.repeat(pa.scalar(value, _TEXT), rows.count)
-        return Part(numbers[frames], items, columns), numbers[~buffers.fits]
+        return Part(numbers[frames], items, columns), numbers[~scanned.fits]
 
-    def _fill(self, rows: Rows, buffers: Buffers, frames: npt.NDArray[np.int32]) -> None:
-        for values in buffers.values:
+    def _fill(self, rows: Rows, scanned: Scanned, frames: npt.NDArray[np.int32]) -> None:
+        for values in scanned.values:
             self._columns(rows, values, frames)
-        for side, names in zip(buffers.sides, self._program.sides, strict=True):
+        for side, names in zip(scanned.sides, self._program.sides, strict=True):
             levels = int(side.offsets[rows.count])
             valid = side.valid[: rows.count]
             mask = None if valid.all() else pa.array(~valid)
@@ -122,9 +122,9 @@ class _Compiled:
             for name, numbers in zip(names, (side.prices, side.sizes), strict=True):
                 array = pa.Array.from_buffers(_DECIMALS, levels, [None, pa.py_buffer(numbers)])
                 rows.columns[name] = pa.ListArray.from_arrays(offsets, array, mask=mask)
-        valid = buffers.extra_valid[: rows.count]
+        valid = scanned.extra_valid[: rows.count]
         if valid.any():
-            pieces = [_validity(valid), pa.py_buffer(buffers.extra_offsets), pa.py_buffer(buffers.extra)]
+            pieces = [_validity(valid), pa.py_buffer(scanned.extra_offsets), pa.py_buffer(scanned.extra)]
             rows.columns["extra"] = pa.Array.from_buffers(_TEXT, rows.count, pieces)
 
     def _columns(self, rows: Rows, values: Values, frames: npt.NDArray[np.int32]) -> None:
@@ -179,11 +179,9 @@ class _Compiled:
 
 def _outcome(convert: Callable[[object, str], object], word: bytes, name: str) -> object:
     try:
-        value = word[1:-1].decode() if word.startswith(b'"') else msgspec.json.decode(word)
-        if isinstance(value, float):
-            return _MISFIT
+        value = word[1:-1].decode() if word.startswith(b'"') else messages.decode(word)
         outcome = convert(value, name)
-    except (Unparsable, msgspec.DecodeError):
+    except Unparsable:
         return _MISFIT
     return _MISFIT if outcome is None else outcome
 
