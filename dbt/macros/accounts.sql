@@ -75,12 +75,12 @@
         )
         select
             refused.exchange, '{{ dataset }}', refused.market, refused.event_at,
-            date_trunc('hour', coalesce(refused.event_at, refused.received_at)),
+            date_trunc('hour', refused.counted_at),
             refused.outcome, refused.natural_key, refused.account_hash,
-            coalesce(to_jsonb(raw), to_jsonb(refused)) - 'load_id',
+            coalesce(to_jsonb(raw), to_jsonb(refused) - 'counted_at') - 'load_id',
             refused.source, refused.load_id, refused.received_at,
             {% for name in contract_row_key() %}refused.{{ name }}{{ ', ' if not loop.last }}{% endfor %}
-        from ({{ refused }}) as refused
+        from (select *, {{ contract_counted_at() }} as counted_at from ({{ refused }}) as refused) as refused
         left join {{ source('raw', dataset ~ '_v1') }} as raw
             on {{ same_row('raw', 'refused') }}
                 and raw.load_id = any(array(select load_id from ({{ refused }}) as refused))

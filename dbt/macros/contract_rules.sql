@@ -187,6 +187,12 @@
 {% endmacro %}
 
 
+{#- The time that a raw row is counted at: its own where that is plausible, else its receipt. -#}
+{% macro contract_counted_at() -%}
+    case when event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '300 seconds' then event_at else received_at end
+{%- endmacro %}
+
+
 {#- The first rule of the contract that a row breaks (such as missing_price, bad_price), or null. -#}
 {% macro contract_violation(dataset) -%}
     {%- if dataset == 'trade' -%}
@@ -196,12 +202,14 @@
         when code is null then 'missing_code'
         when trade_id is null then 'missing_trade_id'
         when event_at is null then 'missing_event_at'
+        when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '300 seconds', false) then 'implausible_event_at'
         when price is null then 'missing_price'
         when not price > 0 then 'bad_price'
         when size is null then 'missing_size'
         when not size > 0 then 'bad_size'
         when side is null then 'missing_side'
         when side not in ('buy', 'sell') then 'bad_side'
+        when not first_trade_id between last_trade_id - 99999 and last_trade_id then 'bad_first_trade_id'
     end
     {%- elif dataset == 'ticker' -%}
     case
@@ -209,7 +217,7 @@
         when market is null then 'missing_market'
         when code is null then 'missing_code'
         when event_at is null then 'missing_event_at'
-        when trade_price is null then 'missing_trade_price'
+        when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '300 seconds', false) then 'implausible_event_at'
         when not trade_price > 0 then 'bad_trade_price'
     end
     {%- elif dataset == 'orderbook' -%}
@@ -218,10 +226,18 @@
         when market is null then 'missing_market'
         when code is null then 'missing_code'
         when event_at is null then 'missing_event_at'
+        when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '300 seconds', false) then 'implausible_event_at'
         when ask_prices is null then 'missing_ask_prices'
         when ask_sizes is null then 'missing_ask_sizes'
         when bid_prices is null then 'missing_bid_prices'
         when bid_sizes is null then 'missing_bid_sizes'
+        when (0 < all(ask_prices)) is not true then 'bad_ask_prices'
+        when (0 < all(ask_sizes)) is not true then 'bad_ask_sizes'
+        when (0 < all(bid_prices)) is not true then 'bad_bid_prices'
+        when (0 < all(bid_sizes)) is not true then 'bad_bid_sizes'
+        when cardinality(ask_prices) <> cardinality(ask_sizes) or cardinality(bid_prices) <> cardinality(bid_sizes) then 'uneven_book'
+        when exists (select from generate_subscripts(ask_prices, 1) as n where ask_prices[n] >= ask_prices[n + 1]) or exists (select from generate_subscripts(bid_prices, 1) as n where bid_prices[n] <= bid_prices[n + 1]) then 'unsorted_book'
+        when bid_prices[1] >= ask_prices[1] then 'crossed_book'
     end
     {%- elif dataset == 'depth' -%}
     case
@@ -229,6 +245,7 @@
         when market is null then 'missing_market'
         when code is null then 'missing_code'
         when event_at is null then 'missing_event_at'
+        when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '300 seconds', false) then 'implausible_event_at'
         when kind is null then 'missing_kind'
         when kind not in ('snapshot', 'update') then 'bad_kind'
         when last_update_id is null then 'missing_last_update_id'
@@ -236,6 +253,11 @@
         when ask_sizes is null then 'missing_ask_sizes'
         when bid_prices is null then 'missing_bid_prices'
         when bid_sizes is null then 'missing_bid_sizes'
+        when (0 < all(ask_prices)) is not true then 'bad_ask_prices'
+        when (0 <= all(ask_sizes)) is not true then 'bad_ask_sizes'
+        when (0 < all(bid_prices)) is not true then 'bad_bid_prices'
+        when (0 <= all(bid_sizes)) is not true then 'bad_bid_sizes'
+        when cardinality(ask_prices) <> cardinality(ask_sizes) or cardinality(bid_prices) <> cardinality(bid_sizes) then 'uneven_book'
     end
     {%- elif dataset == 'candle' -%}
     case
@@ -245,6 +267,7 @@
         when interval is null then 'missing_interval'
         when interval not in ('1s', '1m', '3m', '5m', '10m', '15m', '30m', '1h', '2h', '4h', '6h', '8h', '12h', '1d', '2d', '3d', '5d', '1w', '1mo', '3mo') then 'bad_interval'
         when event_at is null then 'missing_event_at'
+        when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '300 seconds', false) then 'implausible_event_at'
         when open is null then 'missing_open'
         when not open > 0 then 'bad_open'
         when high is null then 'missing_high'
@@ -258,6 +281,8 @@
         when volume_quote is null then 'missing_volume_quote'
         when not volume_quote >= 0 then 'bad_volume_quote'
         when updated_at is null then 'missing_updated_at'
+        when not coalesce(updated_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '300 seconds', false) then 'implausible_updated_at'
+        when not trade_count >= 0 then 'bad_trade_count'
     end
     {%- elif dataset == 'market' -%}
     case
@@ -265,6 +290,7 @@
         when market is null then 'missing_market'
         when code is null then 'missing_code'
         when event_at is null then 'missing_event_at'
+        when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '300 seconds', false) then 'implausible_event_at'
     end
     {%- elif dataset == 'snapshot' -%}
     case
@@ -272,6 +298,7 @@
         when market is null then 'missing_market'
         when code is null then 'missing_code'
         when event_at is null then 'missing_event_at'
+        when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '300 seconds', false) then 'implausible_event_at'
         when document is null then 'missing_document'
     end
     {%- endif -%}

@@ -1,6 +1,7 @@
 {#-
     Bars without holes: from a market's first bar to its last, a bucket in which nothing traded is shown with the close
-    before it as all its prices and with no volume.
+    before it as all its prices and with no volume. A close is carried over 10,000 buckets at most and never beyond now,
+    so that one odd bar can't make a view endless.
 -#}
 {% macro filled(bars, bucket) %}
 with
@@ -19,7 +20,13 @@ slots as (
         slot_at > bucket_at as is_filled
     from followed
     cross join lateral generate_series(
-        bucket_at, coalesce(next_at - interval '{{ bucket }}', bucket_at), interval '{{ bucket }}'
+        bucket_at,
+        least(
+            coalesce(next_at - interval '{{ bucket }}', bucket_at),
+            bucket_at + 10000 * interval '{{ bucket }}',
+            greatest(bucket_at, now())
+        ),
+        interval '{{ bucket }}'
     ) as slot (slot_at)
 )
 

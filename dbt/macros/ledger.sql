@@ -45,10 +45,13 @@
             select build.build_id, '{{ consumer(relation) }}'
             from {{ source('ops', 'build') }} as build
             where ({{ is_done_upstream(upstream) }})
-                -- Changes of an exchange whose rows look wrong wait, and are taken once its gate is open again.
+                -- Changes wait while rows of a dataset that this model reads look wrong, and are taken once its gate is
+                -- open again. What other datasets the exchange sends doesn't matter here.
                 and not exists (
                     select from {{ source('ops', 'gate') }} as gate
-                    where gate.exchange = build.exchange and gate.status = 'red'
+                    where gate.exchange = build.exchange
+                        and gate.status = 'red'
+                        and (gate.dataset = build.dataset{{ ' or ' ~ reads_gated(upstream) if reads_gated(upstream) }})
                 )
                 and not exists (
                     select from {{ source('ops', 'build_mark') }} as mark
@@ -61,6 +64,14 @@
     {% endset %}
     {{ return(scalar(query)) }}
 {% endmacro %}
+
+
+{#- The datasets of silver that a model reads itself, as a condition on the gate; empty where it reads none. -#}
+{% macro reads_gated(upstream) -%}
+    {%- set names = [] -%}
+    {%- for name in upstream if name.startswith('silver.') -%}{%- do names.append(name.split('.')[1]) -%}{%- endfor -%}
+    {%- if names -%}gate.dataset in ('{{ names | join("', '") }}'){%- endif -%}
+{%- endmacro %}
 
 
 {% macro is_done_upstream(upstream) %}

@@ -1,24 +1,29 @@
 """What is odd about the rows of an object, counted and never dropped: the footer and the metrics say it.
 
-Lives here: the counts, by the column. Doesn't: quarantine (silver's, by the contract's conditions), holes in numbers
-(``tidemark.completeness``).
+Contains: the counts, by the column. Does not contain: quarantine (silver's, by the contract's conditions), holes in
+numbers (``tidemark.completeness``).
 
 Reasons: ``null.<column>`` a required column is null · ``range.<column>`` a value is against the contract's check (a
-price that isn't positive) · ``clock`` the exchange's time lies more than a second after ours · ``late`` a row is older
-than one of its market before it · ``duplicate`` the natural key stands twice · ``unsorted_book``, ``crossed_book``.
+price that isn't positive), or a level of a book is · ``implausible.<column>`` a time that no row can have
+(``contracts.plausible``) · ``clock`` the exchange's time is more than a second after ours · ``late`` a row is older
+than one of its market before it · ``duplicate`` the natural key occurs twice · ``uneven_book`` a side has another
+number of prices than of sizes · ``unsorted_book``, ``crossed_book``. Silver quarantines rows of the first three
+(``missing_``, ``bad_``, ``implausible_<column>``) and the odd books by the same names.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from tidemark.contracts import Contract
-from tidemark.contracts.fields import ENVELOPE, Kind
+from tidemark.contracts import Contract, plausible
+from tidemark.contracts.fields import ENVELOPE, BookRows, Kind
 
 _CLOCK_TOLERANCE_US: Final = 1_000_000
 #: What tells the streams of a dataset apart, whose rows come in the order of time.
@@ -44,10 +49,12 @@ def count(contract: Contract, batches: Sequence[pa.RecordBatch]) -> dict[str, in
             found[f"null.{field.name}"] = column.null_count
         if field.check and field.kind is Kind.DECIMAL and column.null_count < len(column):
             found[f"range.{field.name}"] = _against(field.check, column)
+        if field.plausible:
+            found[f"implausible.{field.name}"] = _implausible(column, table.column("received_at"))
     if {"market", "event_at"} <= set(contract.names()):
         found |= _in_time(contract, table)
-    if contract.dataset == "orderbook":
-        found |= _books(table)
+    if contract.book_rows:
+        found |= _levels(table, contract.book_rows)
     return {reason: n for reason, n in sorted(found.items()) if n}
 
 
@@ -59,6 +66,12 @@ def _against(check: str, column: pa.ChunkedArray) -> int:
         bad = (high < 0) | ((high == 0) & (low == 0)) if check == "> 0" else high < 0
         against += int(np.count_nonzero(bad & _valid(chunk)))
     return against
+
+
+def _implausible(times: pa.ChunkedArray, received: pa.ChunkedArray) -> int:
+    """How many times are given and can't be; without a receipt none can."""
+    fits = pc.fill_null(plausible.in_arrow(times, received), fill_value=False)
+    return len(times) - times.null_count - int(pc.sum(fits).as_py() or 0)
 
 
 def _in_time(contract: Contract, table: pa.Table) -> dict[str, int]:
@@ -108,29 +121,64 @@ def _twice(streams: Ints, numbers: Ints) -> int:
     return len(some) - int(np.unique(pairs, axis=1).shape[1])
 
 
-def _books(table: pa.Table) -> dict[str, int]:
-    """Books whose levels are out of order, and books whose best bid is not below the best ask."""
-    unsorted = crossed = 0
-    for asks, bids in zip(table.column("ask_prices").chunks, table.column("bid_prices").chunks, strict=True):
-        unsorted += int(np.count_nonzero(_unsorted(asks, rising=True) | _unsorted(bids, rising=False)))
-        both = (_lengths(asks) > 0) & (_lengths(bids) > 0)
-        best_ask, best_bid = (_words(side.flatten(), _offsets(side)[:-1][both]) for side in (asks, bids))
-        crossed += int(np.count_nonzero(~_below(best_bid, best_ask)))
-    return {"unsorted_book": unsorted, "crossed_book": crossed}
+_SIDES: Final = ("ask", "bid")
+
+
+def _levels(table: pa.Table, rows: BookRows) -> dict[str, int]:
+    """Rows with a level that can't be, or with more prices than sizes or fewer; of whole books also their order."""
+    found: Counter[str] = Counter()
+    chunks = [table.column(f"{side}_{what}").chunks for side in _SIDES for what in ("prices", "sizes")]
+    for ask_prices, ask_sizes, bid_prices, bid_sizes in zip(*chunks, strict=True):
+        for side, prices, sizes in (("ask", ask_prices, ask_sizes), ("bid", bid_prices, bid_sizes)):
+            found[f"range.{side}_prices"] += _holding(prices, _not_above_zero(prices.flatten()))
+            found[f"range.{side}_sizes"] += _holding(
+                sizes, _not_above_zero(sizes.flatten(), or_zero=rows is BookRows.CHANGES)
+            )
+        uneven = (_lengths(ask_prices) != _lengths(ask_sizes)) | (_lengths(bid_prices) != _lengths(bid_sizes))
+        found["uneven_book"] += int(np.count_nonzero(uneven))
+        if rows is BookRows.WHOLE:
+            found["unsorted_book"] += _holding(
+                ask_prices, _unsorted(ask_prices, rising=True), bid_prices, _unsorted(bid_prices, rising=False)
+            )
+            found["crossed_book"] += _crossed(ask_prices, bid_prices)
+    return dict(found)
+
+
+def _not_above_zero(numbers: pa.Array, *, or_zero: bool = False) -> Mask:
+    """Which decimals are null, negative or (unless ``or_zero``) zero."""
+    low, high = _words(numbers)
+    wrong = high < 0 if or_zero else (high < 0) | ((high == 0) & (low == 0))
+    return wrong | ~_valid(numbers) if numbers.null_count else wrong
 
 
 def _unsorted(side: pa.ListArray, *, rising: bool) -> Mask:
-    """Which lists hold a price that doesn't lie beyond the one before it."""
+    """Which prices of the flattened lists are not beaten by the next one of their list."""
     low, high = _words(side.flatten())
-    offsets = _offsets(side)
-    if len(low) < 2:
-        return np.zeros(len(side), np.bool_)
+    if not len(low):
+        return np.zeros(0, np.bool_)
     before, after = (low[:-1], high[:-1]), (low[1:], high[1:])
     wrong = np.append(~(_below(before, after) if rising else _below(after, before)), False)
-    last = offsets[1:][_lengths(side) > 0] - 1
+    last = _offsets(side)[1:][_lengths(side) > 0] - 1
     wrong[last] = False  # what follows it belongs to the next list
-    passed = np.concatenate([np.zeros(1, np.int64), np.cumsum(wrong)])
-    return np.asarray(passed[offsets[1:]] > passed[offsets[:-1]])
+    return wrong
+
+
+def _crossed(asks: pa.ListArray, bids: pa.ListArray) -> int:
+    """How many books have a best bid that is not below the best ask."""
+    both = (_lengths(asks) > 0) & (_lengths(bids) > 0)
+    best_ask, best_bid = (_words(side.flatten(), _offsets(side)[:-1][both]) for side in (asks, bids))
+    return int(np.count_nonzero(~_below(best_bid, best_ask)))
+
+
+def _holding(*sides: Any) -> int:
+    """How many rows hold a marked value: pairs of a list column, and marks of its flattened values."""
+    rows = np.zeros(len(sides[0]), np.bool_)
+    for side, marked in zip(sides[::2], sides[1::2], strict=True):
+        if marked.any():
+            offsets = _offsets(side)
+            passed = np.concatenate([np.zeros(1, np.int64), np.cumsum(marked)])
+            rows |= passed[offsets[1:]] > passed[offsets[:-1]]
+    return int(np.count_nonzero(rows))
 
 
 def _below(one: tuple[Any, Any], other: tuple[Any, Any]) -> Mask:

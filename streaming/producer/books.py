@@ -25,7 +25,7 @@ from streaming.producer.waiting import Backoff
 from tidemark import naming
 from tidemark.exchanges import book_records, connection
 from tidemark.exchanges.base import Exchange, Parsed, Row, Unparsable
-from tidemark.exchanges.book import Level, Numbered, Outcome, Verdict, numbered
+from tidemark.exchanges.book import Level, Numbered, Outcome, Verdict, impossible_level, numbered
 from tidemark.exchanges.book_records import BookRecord
 from tidemark.exchanges.connection import BreakRecord
 from tidemark.transport import TransportError
@@ -166,6 +166,12 @@ class BookKeeper:
             log.exception("a book could not be kept", exchange=self._exchange.name, code=market.code)
 
     def _change(self, market: _Market, row: Row, received_ns: int) -> None:
+        if impossible := impossible_level(row):
+            log.warning("impossible_level", exchange=self._exchange.name, code=market.code, level=impossible)
+            self._counts.breaks += 1
+            market.book.drop()
+            self._begin_anew(market, f"a level that can't be: {impossible}")
+            return
         verdict = market.book.take(row)
         if verdict.outcome is Outcome.STALE:
             return
@@ -264,6 +270,9 @@ class BookKeeper:
     async def _resync(self, code: str) -> None:
         market = self._market(code)
         snapshot = await self._ask(market) if market.followed and market.book.needs_snapshot else None
+        if snapshot is not None and (impossible := impossible_level(snapshot.row)):
+            log.warning("impossible_level", exchange=self._exchange.name, code=code, level=impossible)
+            snapshot = None
         del self._wanted[code]
         if snapshot is not None:
             self._counts.snapshots += 1

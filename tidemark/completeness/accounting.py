@@ -21,6 +21,7 @@ from psycopg import sql
 from tidemark import naming
 from tidemark.completeness.loads import dropped, table_exists
 from tidemark.completeness.verdicts import HOUR, NAMED, Scope, Status, Verdict, stretches
+from tidemark.contracts import plausible
 from tidemark.contracts.fields import ROW_KEY
 from tidemark.warehouse.connection import Connection
 
@@ -35,7 +36,7 @@ FROM ops.load_hour AS b JOIN ops.load_ledger AS l USING (load_id)
 WHERE l.exchange = %(exchange)s AND l.dataset = %(dataset)s AND b.hour_at = ANY(%(hours)s)
 """
 _RAW: Final = """
-SELECT date_trunc('hour', coalesce(event_at, received_at)) AS hour_at, load_id, count(*)
+SELECT date_trunc('hour', {counted_at}) AS hour_at, load_id, count(*)
 FROM {raw}
 WHERE load_id = ANY(%(ids)s) AND received_at BETWEEN %(received_min)s AND %(received_max)s
 GROUP BY 1, 2
@@ -67,7 +68,7 @@ GROUP BY 1
 _NAMES: Final = """
 SELECT key FROM (
     SELECT concat_ws('/', {row_key}) AS key, 1 AS side FROM {raw}
-    WHERE load_id = %(load)s AND date_trunc('hour', coalesce(event_at, received_at)) = %(hour)s
+    WHERE load_id = %(load)s AND date_trunc('hour', {counted_at}) = %(hour)s
     UNION ALL
     SELECT concat_ws('/', {row_key}), -1 FROM {silver}
     WHERE load_id = %(load)s AND date_trunc('hour', event_at) = %(hour)s
@@ -83,6 +84,9 @@ SELECT key FROM (
 ) AS rows
 GROUP BY key HAVING sum(side) <> 0 ORDER BY key LIMIT %(limit)s
 """
+
+#: Of a raw row: the hour of its event or, where that has no plausible time, of its receipt.
+_COUNTED_AT: Final = sql.SQL(plausible.counted_at())
 
 _Counts = dict[tuple[datetime, int], int]
 
@@ -163,7 +167,10 @@ def _named(
     """One load that doesn't add up, with the row keys that only one side has (or one side has twice)."""
     key = sql.SQL(", ").join(sql.Identifier(name) for name in ROW_KEY)
     query = sql.SQL(_NAMES).format(
-        row_key=key, raw=_table(naming.raw_table(dataset)), silver=_table(f"silver.{dataset}")
+        row_key=key,
+        raw=_table(naming.raw_table(dataset)),
+        silver=_table(f"silver.{dataset}"),
+        counted_at=_COUNTED_AT,
     )
     values = {"load": load_id, "hour": hour_at, "dataset": dataset, "limit": NAMED}
     rows = [row[0] for row in connection.execute(query, values)]
@@ -204,7 +211,7 @@ def _raw(connection: Connection, dataset: str, hours: dict[datetime, _Hour]) -> 
     received = [moment for times in taken.values() for moment in times if moment is not None]
     if not received:
         return {}
-    query = sql.SQL(_RAW).format(raw=_table(naming.raw_table(dataset)))
+    query = sql.SQL(_RAW).format(raw=_table(naming.raw_table(dataset)), counted_at=_COUNTED_AT)
     values = {"ids": list(taken), "received_min": min(received), "received_max": max(received)}
     return {(hour, load_id): n for hour, load_id, n in connection.execute(query, values) if hour in hours}
 

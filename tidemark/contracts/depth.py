@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tidemark.contracts import fields as f
-from tidemark.contracts.fields import Contract, Field, Kind
+from tidemark.contracts.fields import BookRows, Contract, Field, Kind
 
 
 def _side(name: str, description: str, unit: str) -> Field:
@@ -38,4 +38,5 @@ DEPTH: Final = Contract(
         Field("checksum", Kind.INTEGER, "The exchange's checksum of the book after it; null where it gives none."),
         f.EXTRA,
     ),
+    book_rows=BookRows.CHANGES,
 )

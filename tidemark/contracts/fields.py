@@ -34,7 +34,9 @@ class Field:
 
     ``required`` says that a row without it is quarantined on the way to silver; in the lake and in raw every
     column may be null, so that a frame with a hole in it is kept. ``check`` is a PostgreSQL condition that silver
-    holds to, ``lake_only`` a column that the warehouse doesn't load.
+    holds to where the column is not null, ``lake_only`` a column that the warehouse doesn't load. A ``plausible`` time
+    is held to ``contracts.plausible``, because rows are ordered or put into buckets by it. By a column that ``decides``
+    silver chooses between rows, though it may be null.
     """
 
     name: str
@@ -45,21 +47,38 @@ class Field:
     check: str = ""
     choices: tuple[str, ...] = ()
     lake_only: bool = False
+    plausible: bool = False
+    decides: bool = False
+
+    @property
+    def is_descriptive(self) -> bool:
+        """Whether the column only describes: it is no part of the row's identity, no price, no size and no time."""
+        return not (self.required or self.decides) and self.kind in (Kind.TEXT, Kind.BOOLEAN, Kind.JSON)
 
     def but(self, **changes: object) -> Field:
         """The same column with some attributes changed (its description in one dataset, say)."""
         return replace(self, **changes)  # type: ignore[arg-type]
 
 
+class BookRows(StrEnum):
+    """What the level columns of a dataset hold, which decides what is a valid level."""
+
+    #: Every level of a book: each has a price and a size, the best is first, and bids lie below asks.
+    WHOLE = "whole"
+    #: Levels that changed: a size of 0 removes one, and they come in any order.
+    CHANGES = "changes"
+
+
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """One dataset: its columns in order, its natural key, and what a row is."""
+    """One dataset: its columns in order, its natural key, what a row is, and what its levels are if it has any."""
 
     dataset: str
     version: int
     grain: str
     natural_key: tuple[str, ...]
     fields: tuple[Field, ...]
+    book_rows: BookRows | None = None
 
     @property
     def columns(self) -> tuple[Field, ...]:
@@ -84,7 +103,9 @@ def decimal(name: str, description: str, unit: str, *, required: bool = False, c
 EXCHANGE: Final = Field("exchange", Kind.TEXT, "Name of the exchange, lower case, such as upbit.", required=True)
 MARKET: Final = Field("market", Kind.TEXT, "Canonical market symbol BASE-QUOTE, such as BTC-KRW.", required=True)
 CODE: Final = Field("code", Kind.TEXT, "The exchange's own market code, such as KRW-BTC.", required=True)
-EVENT_AT: Final = Field("event_at", Kind.TIMESTAMP, "When it happened by the exchange's clock.", "UTC", required=True)
+EVENT_AT: Final = Field(
+    "event_at", Kind.TIMESTAMP, "When it happened by the exchange's clock.", "UTC", required=True, plausible=True
+)
 SIDE: Final = Field("side", Kind.TEXT, "Side of the taker.", choices=("buy", "sell"))
 CHANGE: Final = Field(
     "change", Kind.TEXT, "Direction against the previous UTC day's close.", choices=("RISE", "EVEN", "FALL")

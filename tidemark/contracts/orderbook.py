@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tidemark.contracts import fields as f
-from tidemark.contracts.fields import Contract, Field, Kind, decimal
+from tidemark.contracts.fields import BookRows, Contract, Field, Kind, decimal
 
 
 def _side(name: str, description: str, unit: str) -> Field:
@@ -33,4 +33,5 @@ ORDERBOOK: Final = Contract(
         Field("update_id", Kind.INTEGER, "Number of the last change in the book; null where the exchange has none."),
         f.EXTRA,
     ),
+    book_rows=BookRows.WHOLE,
 )

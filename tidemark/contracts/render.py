@@ -17,7 +17,7 @@ import pyarrow as pa
 from tidemark import naming
 from tidemark.contracts import CONTRACTS, Contract, Field, Kind
 from tidemark.contracts.fields import DECIMAL_PRECISION, DECIMAL_SCALE
-from tidemark.contracts.render_rules import contract_rules
+from tidemark.contracts.render_rules import broken, contract_rules
 
 _ROOT = Path(__file__).resolve().parents[2]
 _DECIMAL = pa.decimal128(DECIMAL_PRECISION, DECIMAL_SCALE)
@@ -136,6 +136,8 @@ def reference_page() -> str:
         lines += [f"## {contract.dataset} v{contract.version}", "", contract.grain, ""]
         lines += [f"Natural key: {', '.join(f'`{k}`' for k in contract.natural_key)}.", ""]
         lines += [*_table(contract.fields), ""]
+        if contract.dataset != "system":
+            lines += ["Silver quarantines a row by the first of these rules that it breaks:", "", *_rules(contract), ""]
     envelope = next(iter(CONTRACTS.values())).columns[len(next(iter(CONTRACTS.values())).fields) :]
     lines += ["## The envelope", "", "Where a row came from; the same in every dataset.", "", *_table(envelope)]
     return "\n".join(lines) + "\n"
@@ -222,6 +224,15 @@ def _table(fields: tuple[Field, ...]) -> list[str]:
     lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows]
     lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
     return lines
+
+
+def _rules(contract: Contract) -> list[str]:
+    """The rules as a list; that a required value is there follows from the table of columns."""
+    rules = [(reason, condition) for reason, condition in broken(contract) if not reason.startswith("missing_")]
+    return [
+        "* `missing_<column>`: a required value is null",
+        *(f"* `{reason}`: `{condition}`" for reason, condition in rules),
+    ]
 
 
 def _arrow_text(contract: Contract) -> str:

@@ -35,7 +35,12 @@ TRADE: Final = Contract(
         decimal("best_bid_price", "Highest bid at the trade.", "quote"),
         decimal("best_bid_size", "Size at the highest bid.", "base"),
         f.STREAM_TYPE,
-        Field("first_trade_id", Kind.INTEGER, "First id that the row stands for; null where a row is one trade."),
+        Field(
+            "first_trade_id",
+            Kind.INTEGER,
+            "First id that the row stands for; null where a row is one trade. A row stands for at most 100,000.",
+            check="between last_trade_id - 99999 and last_trade_id",
+        ),
         Field("last_trade_id", Kind.INTEGER, "Last id that the row stands for; null where a row is one trade."),
         f.EXTRA,
     ),

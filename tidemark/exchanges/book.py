@@ -174,6 +174,18 @@ def total(levels: Sequence[Level]) -> Decimal:
     return found
 
 
+def impossible_level(row: Row) -> str:
+    """The level of a change or snapshot that can't be, in words; empty: all can (the contract's rule of ``depth``)."""
+    for side in ("ask", "bid"):
+        prices, sizes = _levels(row, side)
+        if len(prices) != len(sizes):
+            return f"{len(prices)} {side} prices and {len(sizes)} sizes"
+        if prices and (min(prices) <= 0 or min(sizes) < 0):
+            price, size = next((p, s) for p, s in zip(prices, sizes, strict=True) if p <= 0 or s < 0)
+            return f"{side} of {size} at {price}"
+    return ""
+
+
 class Numbered(Protocol):
     """A book that knows which change comes next."""
 

@@ -28,7 +28,7 @@ QUESTIONS: Final[Mapping[str, str]] = {
         GROUP BY carried.exchange
         HAVING coalesce(max(ledger.received_max), '-infinity') < now() - interval '30 minutes'""",
     "gates_are_open": """
-        SELECT format('%%s: gold waits, %%s', exchange, reason) FROM ops.gate
+        SELECT format('%%s %%s: gold waits, %%s', exchange, dataset, reason) FROM ops.gate
         WHERE status = 'red' AND exchange = ANY(%(exchanges)s)""",
     "nothing_is_red": """
         SELECT format('%%s: identity %%s of %%s is red in %%s hours, first %%s', exchange, identity, dataset, count(*),
@@ -60,7 +60,9 @@ QUESTIONS: Final[Mapping[str, str]] = {
         FROM ops.build AS build
         WHERE build.dataset = 'trade'
             AND build.built_at BETWEEN now() - interval '7 days' AND now() - interval '2 hours'
-            AND NOT EXISTS (SELECT FROM ops.gate WHERE gate.exchange = build.exchange AND gate.status = 'red')
+            AND NOT EXISTS (
+                SELECT FROM ops.gate
+                WHERE gate.exchange = build.exchange AND gate.dataset = build.dataset AND gate.status = 'red')
             AND NOT EXISTS (
                 SELECT FROM ops.build_mark AS mark
                 WHERE mark.build_id = build.build_id AND mark.consumer = 'gold.ohlcv_1m')

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class QualitySummary:
-    """What a run checked: batches, rows, broken expectations in words, and the exchanges whose gate is closed."""
+    """What a run checked: batches, rows, broken expectations in words, and the closed gates (``okx ticker``)."""
 
     batches: int
     rows: int

@@ -44,7 +44,7 @@ ORDER BY path
 """
 _MARKETS: Final = "SELECT DISTINCT market FROM silver.market WHERE exchange = %s"
 _FLOOR: Final = "SELECT max(floor_at) FROM ops.retention WHERE relation IN ('silver.trade', 'gold.ohlcv_1m')"
-_GATE: Final = "SELECT reason FROM ops.gate WHERE exchange = %s AND status = 'red'"
+_GATE: Final = "SELECT reason FROM ops.gate WHERE exchange = %s AND dataset = 'trade' AND status = 'red'"
 #: The lake's bars of one part of the window.
 _STAGE: Final = """
 CREATE TEMPORARY TABLE lake_csv (market text, minute bigint, open numeric, high numeric, low numeric, close numeric,
@@ -202,7 +202,10 @@ def _known(exchange: str) -> None:
 def _allowed(connection: Connection, exchange: str, start: datetime) -> None:
     closed = connection.execute(_GATE, [exchange]).fetchone()
     if closed:
-        raise RebuildError(f"the gate of {exchange} is closed, gold takes nothing of it: {closed[0]}")
+        raise RebuildError(
+            f"the quality gate of {exchange} trade is closed, gold takes no trade of it: {closed[0]}. "
+            "Follow docs/runbooks/gate-closed.md, then rebuild."
+        )
     row = connection.execute(_FLOOR).fetchone()
     if row and row[0] is not None and start < row[0]:
         raise RebuildError(

@@ -1,4 +1,4 @@
-"""The books of the gate: which loads were not checked yet, what checks found, and which exchanges may go on to gold.
+"""The ledger of the quality gates: which loads were not checked yet, what checks found, and what may go on to gold.
 
 Lives here: the tables ``ops.quality_run``, ``ops.quality``, ``ops.quality_load`` and ``ops.gate``. Doesn't: checking
 (``gate``), and so nothing here imports Great Expectations.
@@ -28,16 +28,15 @@ _MARK: Final = """
 INSERT INTO ops.quality_load (load_id, run_id) SELECT unnest(%s::bigint[]), %s ON CONFLICT DO NOTHING
 """
 _SET_GATE: Final = """
-INSERT INTO ops.gate (exchange, status, reason) VALUES (%(exchange)s, %(status)s, %(reason)s)
-ON CONFLICT (exchange) DO UPDATE SET status = excluded.status, reason = excluded.reason,
+INSERT INTO ops.gate (exchange, dataset, status, reason)
+VALUES (%(exchange)s, %(dataset)s, %(status)s, %(reason)s)
+ON CONFLICT (exchange, dataset) DO UPDATE SET status = excluded.status, reason = excluded.reason,
     changed_at = CASE WHEN gate.status = excluded.status THEN gate.changed_at ELSE now() END
 """
-_RED: Final = """
-SELECT run.dataset, quality.expectation, quality.about FROM (
-    SELECT DISTINCT ON (dataset) * FROM ops.quality_run WHERE exchange = %s ORDER BY dataset, run_id DESC
-) AS run JOIN ops.quality AS quality USING (run_id)
-WHERE run.status = 'red' AND NOT quality.success AND quality.severity = 'critical' ORDER BY 1, quality.place
-"""
+#: The gates that are closed, one for each dataset of an exchange.
+_CLOSED: Final = "SELECT exchange, dataset, reason FROM ops.gate WHERE status = 'red' ORDER BY 1, 2"
+#: Broken expectations that a reason names.
+_NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,16 @@ class Verdict:
     @property
     def status(self) -> str:
         """``red`` where a critical expectation is broken."""
-        return "red" if any(f.severity == "critical" and not f.success for f in self.findings) else "green"
+        return "red" if self._critical else "green"
+
+    @property
+    def reason(self) -> str:
+        """Why the gate is closed: the first critical expectations that are broken; empty where none is."""
+        return "; ".join(f"{f.expectation} {f.about}".strip() for f in self._critical[:_NAMED])
+
+    @property
+    def _critical(self) -> list[Finding]:
+        return [f for f in self.findings if f.severity == "critical" and not f.success]
 
     def line(self) -> tuple[str, str, str, int, str]:
         """For the index of pages: name, exchange, dataset, rows, what is broken."""
@@ -106,20 +114,18 @@ def new_batches(connection: Connection, exchange: str, datasets: Sequence[str]) 
 
 
 def record(connection: Connection, verdicts: Sequence[Verdict]) -> None:
-    """Write the verdicts down, mark their loads as checked, and set the gate of each exchange: all or nothing."""
+    """Write the verdicts down, mark their loads as checked, and set the gate of each dataset: all or nothing."""
     with connection.transaction():
         for verdict in verdicts:
             _record(connection, verdict)
-        for exchange in sorted({verdict.batch.exchange for verdict in verdicts}):
-            broken = connection.execute(_RED, [exchange]).fetchall()
-            reason = "; ".join(f"{dataset}: {what} {about}".strip() for dataset, what, about in broken[:5])
-            status = "red" if broken else "green"
-            connection.execute(_SET_GATE, {"exchange": exchange, "status": status, "reason": reason})
+            batch = verdict.batch
+            gate = {"exchange": batch.exchange, "dataset": batch.dataset, "status": verdict.status}
+            connection.execute(_SET_GATE, {**gate, "reason": verdict.reason})
 
 
 def closed(connection: Connection) -> dict[str, str]:
-    """Exchanges whose gate is closed, each with its reason."""
-    return dict(connection.execute("SELECT exchange, reason FROM ops.gate WHERE status = 'red' ORDER BY 1").fetchall())
+    """The gates that are closed, such as ``okx ticker``, each with its reason."""
+    return {f"{exchange} {dataset}": reason for exchange, dataset, reason in connection.execute(_CLOSED).fetchall()}
 
 
 def _record(connection: Connection, verdict: Verdict) -> None:

@@ -56,7 +56,9 @@ def check(
     for batch in batches:
         asset = source.add_query_asset(batch.name, query=_query(batch))
         suite = ExpectationSuite(batch.name)
-        for one in suites.expectations(CONTRACTS[batch.dataset], _usual(connection, batch, now), now, _STALE):
+        for one in suites.expectations(
+            CONTRACTS[batch.dataset], batch.rows, _usual(connection, batch, now), now, _STALE
+        ):
             suite.add_expectation(one)
         definition = ValidationDefinition(
             name=batch.name, data=asset.add_batch_definition_whole_table("new"), suite=context.suites.add(suite)
@@ -85,9 +87,14 @@ def _usual(connection: Connection, batch: Batch, now: datetime) -> Usual:
 
 
 def _query(batch: Batch) -> str:
-    """The rows of a batch. Names come from ``naming``, ids are whole numbers of our own."""
+    """The rows of a batch, and which rules each breaks. Names are our own, ids are whole numbers of our own."""
     ids = ", ".join(str(int(load_id)) for load_id in batch.loads)
-    return f"SELECT * FROM {naming.raw_table(batch.dataset)} WHERE load_id = ANY(ARRAY[{ids}]::bigint[])"  # noqa: S608
+    breaches = "".join(
+        f", coalesce({broken}, false) AS {reason}"
+        for reason, broken in suites.derived(CONTRACTS[batch.dataset]).items()
+    )
+    table = naming.raw_table(batch.dataset)
+    return f"SELECT *{breaches} FROM {table} WHERE load_id = ANY(ARRAY[{ids}]::bigint[])"  # noqa: S608
 
 
 def _finding(result: Any) -> Finding:

@@ -1,6 +1,6 @@
 """What is expected of the rows of a dataset, as expectations of Great Expectations.
 
-Lives here: rendering a contract and a few rules of bulk into a suite. Doesn't: running it (``gate``).
+Contains: rendering a contract and a few rules of bulk into a suite. Does not contain: running it (``gate``).
 
 A row that breaks its contract is quarantined by silver, alone. What is red here is that many do at once: the exchange
 has changed something, or we have. Critical expectations close the gate, warnings are shown.
@@ -18,12 +18,14 @@ from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
 
 from tidemark.contracts.fields import Contract, Field
+from tidemark.contracts.render_rules import BOUNDS, beyond_columns
 
-#: The share of rows that may break their contract without anybody being woken.
-MOSTLY: Final = 0.99
+#: The share of rows that may break a rule of their contract without anybody being woken, and the number of rows that
+#: may in any case: of few rows, one alone is a large share.
+_SHARE: Final = 0.01
+_FEW: Final = 9
 #: How much more or less than usual may come before it is worth a look.
 _DRIFT: Final = 20
-_AHEAD: Final = timedelta(minutes=5)
 _CHECKS: Final[dict[str, dict[str, Any]]] = {
     "> 0": {"min_value": 0, "strict_min": True},
     ">= 0": {"min_value": 0},
@@ -37,17 +39,35 @@ class Usual:
     rows: float | None
 
 
-def expectations(contract: Contract, usual: Usual, now: datetime, stale: timedelta) -> list[Expectation]:
-    """The suite for rows of ``contract`` that were loaded since the last check.
+def derived(contract: Contract) -> dict[str, str]:
+    """Columns that the checked rows need beside their own: for each rule that looks at several values, its breach.
+
+    By name, which is the reason that silver gives, as SQL conditions.
+    """
+    return dict(beyond_columns(contract))
+
+
+def mostly(rows: int) -> float:
+    """The share of ``rows`` that must keep a rule."""
+    return max(0.0, 1 - max(_SHARE, _FEW / max(rows, 1)))
+
+
+def expectations(contract: Contract, rows: int, usual: Usual, now: datetime, stale: timedelta) -> list[Expectation]:
+    """The suite for the ``rows`` of ``contract`` that were loaded since the last check.
 
     ``now`` (UTC) is the time of the check; rows whose newest receipt is ``stale`` or older make a warning.
     """
-    names = ["load_id", *(field.name for field in contract.raw_columns)]
+    breaches = list(derived(contract))
+    names = ["load_id", *(field.name for field in contract.raw_columns), *breaches]
+    share = mostly(rows)
     found: list[Expectation] = [
         gxe.ExpectTableColumnsToMatchSet(column_set=names, exact_match=True, severity=FailureSeverity.CRITICAL)
     ]
-    found += [one for field in contract.fields for one in _of(field)]
-    found.append(_between("event_at", now, mostly=MOSTLY))
+    found += [one for field in contract.fields for one in _of(field, share)]
+    found += [
+        gxe.ExpectColumnValuesToBeInSet(column=name, value_set=[False], mostly=share, severity=FailureSeverity.CRITICAL)
+        for name in breaches
+    ]
     found.append(
         gxe.ExpectColumnMaxToBeBetween(column="received_at", min_value=now - stale, severity=FailureSeverity.WARNING)
     )
@@ -59,23 +79,16 @@ def expectations(contract: Contract, usual: Usual, now: datetime, stale: timedel
     return found
 
 
-def _of(field: Field) -> Iterator[Expectation]:
+def _of(field: Field, share: float) -> Iterator[Expectation]:
     if field.required:
-        yield gxe.ExpectColumnValuesToNotBeNull(column=field.name, mostly=MOSTLY, severity=FailureSeverity.CRITICAL)
-    if field.check:
+        yield gxe.ExpectColumnValuesToNotBeNull(column=field.name, mostly=share, severity=FailureSeverity.CRITICAL)
+    if field.check in BOUNDS:
         bounds = _CHECKS[field.check]
         yield gxe.ExpectColumnValuesToBeBetween(
-            column=field.name, mostly=MOSTLY, severity=FailureSeverity.CRITICAL, **bounds
+            column=field.name, mostly=share, severity=FailureSeverity.CRITICAL, **bounds
         )
     if field.choices:
         severity = FailureSeverity.CRITICAL if field.required else FailureSeverity.WARNING
         yield gxe.ExpectColumnValuesToBeInSet(
-            column=field.name, value_set=list(field.choices), mostly=MOSTLY, severity=severity
+            column=field.name, value_set=list(field.choices), mostly=share, severity=severity
         )
-
-
-def _between(column: str, now: datetime, mostly: float) -> Expectation:
-    """No event lies in the future by more than clocks may differ."""
-    return gxe.ExpectColumnValuesToBeBetween(
-        column=column, max_value=now + _AHEAD, mostly=mostly, severity=FailureSeverity.CRITICAL
-    )

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import duckdb
 
-from tidemark.contracts import CONTRACTS
+from tidemark.contracts import CONTRACTS, plausible
 from tidemark.contracts.render_rules import rules
 
 _MEMORY: Final = "1GB"
@@ -193,7 +193,11 @@ def computed(
 
 def _seen(paths: Sequence[Path], exchange: str, window: tuple[datetime, datetime], known: Sequence[str] | None) -> str:
     markets = "" if known is None else f"and market in ({_listed(known) or 'null'})"
-    text = _SEEN.format(paths=f"[{_listed(map(str, paths))}]", rules=" ".join(rules(CONTRACTS["trade"])), known=markets)
+    text = _SEEN.format(
+        paths=f"[{_listed(map(str, paths))}]",
+        rules=" ".join(rules(CONTRACTS["trade"], plausible.in_duckdb)),
+        known=markets,
+    )
     for name, value in (("exchange", _quoted(exchange)), ("start", _moment(window[0])), ("end", _moment(window[1]))):
         text = text.replace(f"${name}", value)
     return text

@@ -23,9 +23,9 @@ the order of loads doesn't matter, and a second run finds nothing to do. One dbt
 dbt's own order; `announce` then wakes `gold__build`, and is skipped when nothing has changed.
 
 First `check_new_rows` holds the new rows against their contracts in bulk (schema, nulls, ranges, freshness, how
-many). Where more than one in a hundred breaks its contract the gate of that exchange closes (`ops.gate`):
-`gates_are_open` fails, silver is built, and gold takes nothing of that exchange until a later check is green. The
-results are in `ops.quality` and on the page *Data quality*.
+many). Where ten rows and more than one in a hundred break a rule, the quality gate of that exchange and dataset closes
+(`ops.gate`): `gates_are_open` fails, silver is built, and the marts that read this dataset take nothing of that
+exchange until a later check of it is green; the other marts go on. The results are in `ops.quality` and on the page *Data quality*.
 
 **By hand:** *Dry run* compiles the models against the warehouse and runs none. **When it fails:** nothing of the failed
 model is kept, and the next run takes the same loads again. A failed *test* means rows that should not be there: look at
@@ -67,11 +67,11 @@ with DAG(
 
     @task
     def gates_are_open(checked: Any) -> None:
-        """Fail where the gate of an exchange is closed, so that it shows here and in Slack; silver is built anyway."""
+        """Fail where a quality gate is closed, so that it shows here and in Slack; silver is built anyway."""
         closed = (checked or {}).get("closed") or {}
         if closed:
             named = "\n".join(f"{name}: {why}" for name, why in closed.items())
-            raise AirflowFailException(f"gold waits for {len(closed)} of the exchanges:\n{named}")
+            raise AirflowFailException(f"quality gates closed: {len(closed)}. The marts that read these wait:\n{named}")
 
     checked = check_new_rows()
     checked >> build("silver__build", "path:models/silver path:snapshots") >> announce()

@@ -1,6 +1,7 @@
 -- Identity 3: for each exchange, dataset and event hour, to the row,
 -- raw = silver + duplicate + superseded + quarantine.
--- Raw counts as far as silver has taken it; rows whose event has no time count in the hour they were received.
+-- Raw counts as far as silver has taken it; rows whose event has no plausible time count in the hour
+-- they were received.
 {% set look_back_days = var('test_look_back_days') %}
 {% for dataset in ['market', 'trade', 'ticker', 'orderbook', 'candle', 'snapshot'] %}
 (
@@ -25,7 +26,7 @@
     sides as (
         select
             raw.exchange,
-            coalesce(raw.event_at, raw.received_at) as happened_at,
+            {{ contract_counted_at() }} as happened_at,
             1 as side
         from {{ source('raw', dataset ~ '_v1') }} as raw
         where raw.load_id in (select taken.load_id from taken)

@@ -63,7 +63,7 @@ COMMENT ON COLUMN raw.ticker_v1.event_at IS 'When the exchange produced the fram
 COMMENT ON COLUMN raw.ticker_v1.opening_price IS 'First price since 00:00 UTC. Quote currency.';
 COMMENT ON COLUMN raw.ticker_v1.high_price IS 'Highest price since 00:00 UTC. Quote currency.';
 COMMENT ON COLUMN raw.ticker_v1.low_price IS 'Lowest price since 00:00 UTC. Quote currency.';
-COMMENT ON COLUMN raw.ticker_v1.trade_price IS 'Last price. Quote currency.';
+COMMENT ON COLUMN raw.ticker_v1.trade_price IS 'Last price; null before the market''s first trade. Quote currency.';
 COMMENT ON COLUMN raw.ticker_v1.prev_closing_price IS 'Close of the previous UTC day. Quote currency.';
 COMMENT ON COLUMN raw.ticker_v1.change IS 'Direction against the previous UTC day''s close. One of RISE, EVEN, FALL.';
 COMMENT ON COLUMN raw.ticker_v1.change_price IS 'Distance from the previous close, without sign. Quote currency.';
@@ -87,7 +87,7 @@ COMMENT ON COLUMN raw.ticker_v1.lowest_52_week_price IS 'Lowest price in 52 week
 COMMENT ON COLUMN raw.ticker_v1.lowest_52_week_date IS 'Day of that lowest price, yyyy-MM-dd. UTC.';
 COMMENT ON COLUMN raw.ticker_v1.market_state IS 'PREVIEW, ACTIVE or DELISTED; null for REST.';
 COMMENT ON COLUMN raw.ticker_v1.is_trading_suspended IS 'Whether trading is suspended (the exchange deprecated it).';
-COMMENT ON COLUMN raw.ticker_v1.delisting_date IS 'Day of delisting; null while none is announced.';
+COMMENT ON COLUMN raw.ticker_v1.delisting_date IS 'Day of delisting, yyyy-MM-dd; null while none is announced.';
 COMMENT ON COLUMN raw.ticker_v1.market_warning IS 'NONE or CAUTION (the exchange deprecated it).';
 COMMENT ON COLUMN raw.ticker_v1.stream_type IS 'SNAPSHOT: the state at the time of subscribing; REALTIME: a change. Null for REST. One of SNAPSHOT, REALTIME.';
 COMMENT ON COLUMN raw.ticker_v1.best_ask_price IS 'Lowest ask; null where the exchange doesn''t say. Quote currency.';

@@ -51,7 +51,7 @@ COMMENT ON COLUMN raw.trade_v1.best_ask_size IS 'Size at the lowest ask. Base cu
 COMMENT ON COLUMN raw.trade_v1.best_bid_price IS 'Highest bid at the trade. Quote currency.';
 COMMENT ON COLUMN raw.trade_v1.best_bid_size IS 'Size at the highest bid. Base currency.';
 COMMENT ON COLUMN raw.trade_v1.stream_type IS 'SNAPSHOT: the state at the time of subscribing; REALTIME: a change. Null for REST. One of SNAPSHOT, REALTIME.';
-COMMENT ON COLUMN raw.trade_v1.first_trade_id IS 'First id that the row stands for; null where a row is one trade.';
+COMMENT ON COLUMN raw.trade_v1.first_trade_id IS 'First id that the row stands for; null where a row is one trade. A row stands for at most 100,000.';
 COMMENT ON COLUMN raw.trade_v1.last_trade_id IS 'Last id that the row stands for; null where a row is one trade.';
 COMMENT ON COLUMN raw.trade_v1.extra IS 'Fields of the message that this contract doesn''t know, by the exchange''s own name.';
 COMMENT ON COLUMN raw.trade_v1.source IS 'How it reached us. One of ws, rest.';

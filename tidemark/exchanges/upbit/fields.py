@@ -6,11 +6,13 @@ answers where it differs, and the conversion. Doesn't: the shape of messages (``
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from typing import Final
 
+from tidemark.exchanges.base import Unparsable
 from tidemark.exchanges.layout import Layout
-from tidemark.exchanges.values import boolean, decimal, integer, iso_time, text, unix_time
+from tidemark.exchanges.values import boolean, decimal, integer, iso_time, shown, text, unix_time
 
 
 def side(value: object, name: str) -> str | None:
@@ -18,10 +20,28 @@ def side(value: object, name: str) -> str | None:
     return {"ASK": "sell", "BID": "buy"}.get(text(value, name))
 
 
+def day(value: object, name: str) -> str:
+    """A day as ``yyyy-MM-dd``, from that text, from ``yyyyMMdd``, or from ``{"year": …, "month": …, "day": …}``.
+
+    Raises:
+        Unparsable: ``bad_type``; ``bad_time`` where there is no such day.
+    """
+    parts = [value.get(part) for part in _DAY_PARTS] if isinstance(value, dict) else None
+    try:
+        if parts is not None:
+            return date(*(integer(part, name) for part in parts)).isoformat()
+        return date.fromisoformat(text(value, name)[:_DAY_LENGTH]).isoformat()
+    except (ValueError, OverflowError):
+        raise Unparsable("bad_time", f"{name} = {shown(value)} is not a day") from None
+
+
 def magnitude(value: object, name: str) -> Decimal:
     """A number without its sign."""
     return abs(decimal(value, name))
 
+
+_DAY_PARTS: Final = ("year", "month", "day")
+_DAY_LENGTH: Final = len("2026-12-01")
 
 # column, long name, short name, conversion
 _TRADE: Final = (
@@ -69,7 +89,7 @@ _TICKER: Final = (
     ("lowest_52_week_date", "lowest_52_week_date", "l52wdt", text),
     ("market_state", "market_state", "ms", text),
     ("is_trading_suspended", "is_trading_suspended", "its", boolean),
-    ("delisting_date", "delisting_date", "dd", text),
+    ("delisting_date", "delisting_date", "dd", day),
     ("market_warning", "market_warning", "mw", text),
     ("stream_type", "stream_type", "st", text),
 )
