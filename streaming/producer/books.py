@@ -166,13 +166,10 @@ class BookKeeper:
             log.exception("a book could not be kept", exchange=self._exchange.name, code=market.code)
 
     def _change(self, market: _Market, row: Row, received_ns: int) -> None:
-        if impossible := impossible_level(row):
-            log.warning("impossible_level", exchange=self._exchange.name, code=market.code, level=impossible)
-            self._counts.breaks += 1
+        impossible = impossible_level(row)
+        if impossible:
             market.book.drop()
-            self._begin_anew(market, f"a level that can't be: {impossible}")
-            return
-        verdict = market.book.take(row)
+        verdict = Verdict(Outcome.BROKEN, None, impossible) if impossible else market.book.take(row)
         if verdict.outcome is Outcome.STALE:
             return
         self._counts.changes += 1
@@ -272,6 +269,7 @@ class BookKeeper:
         snapshot = await self._ask(market) if market.followed and market.book.needs_snapshot else None
         if snapshot is not None and (impossible := impossible_level(snapshot.row)):
             log.warning("impossible_level", exchange=self._exchange.name, code=code, level=impossible)
+            self._counts.snapshots_failed += 1
             snapshot = None
         del self._wanted[code]
         if snapshot is not None:

@@ -29,7 +29,7 @@ def trade(trade_id: int | None, event_at: datetime | None, price: str | None = "
     return _row("trade", row, more)
 
 
-def ticker(event_at: datetime, price: str, **more: Any) -> Row:
+def ticker(event_at: datetime, price: str | None, **more: Any) -> Row:
     """One state of a market."""
     return _row("ticker", {"event_at": event_at, "trade_price": price}, more)
 

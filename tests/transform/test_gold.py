@@ -171,7 +171,9 @@ def test_volume_is_held_against_the_exchanges_hours_where_ours_are_missing(wareh
 
 def test_changes_of_an_exchange_whose_gate_is_closed_wait(warehouse: Warehouse) -> None:
     """Gold follows the others, and takes what waited as soon as the gate is open again: nothing is lost."""
-    warehouse.connection.execute("insert into ops.gate (exchange, status, reason) values ('okx', 'red', 'odd')")
+    warehouse.connection.execute(
+        "insert into ops.gate (exchange, dataset, status, reason) values ('okx', 'trade', 'red', 'odd')"
+    )
     warehouse.load("trade", [trade(1, at("10:00")), trade(2, at("10:00"), exchange="okx", market="BTC-USDT")])
     warehouse.run(*BARS_OF_TRADES)
     assert warehouse.count("silver.trade") == 2
@@ -185,4 +187,22 @@ def test_changes_of_an_exchange_whose_gate_is_closed_wait(warehouse: Warehouse) 
         {"exchange": "okx", "trade_count": 2},
         {"exchange": "upbit", "trade_count": 1},
     ]
+    warehouse.check()
+
+
+def test_a_closed_gate_holds_the_marts_that_read_its_dataset_and_no_other(warehouse: Warehouse) -> None:
+    for dataset in ("ticker", "orderbook"):
+        warehouse.connection.execute(
+            "insert into ops.gate (exchange, dataset, status, reason) values ('upbit', %s, 'red', 'odd')", [dataset]
+        )
+    warehouse.load("trade", [trade(1, at("10:00"))])
+    warehouse.load("orderbook", [orderbook(at("10:00"), "101", "99")])
+    marts = (*BARS_OF_TRADES, "orderbook", "market_summary_5m", "large_trade")
+    warehouse.run(*marts)
+    for mart in BARS:
+        assert warehouse.count(mart) == 1, mart
+    assert warehouse.count("gold.market_summary_5m") == 0  # it reads the books
+    warehouse.connection.execute("update ops.gate set status = 'green' where dataset = 'orderbook'")
+    warehouse.run(*marts)
+    assert warehouse.count("gold.market_summary_5m") == 1
     warehouse.check()

@@ -39,6 +39,27 @@ def test_filled_bars_carry_the_close_over_what_did_not_trade(warehouse: Warehous
         assert width[0]["seen"] == warehouse.count(mart)
 
 
+def test_one_odd_bar_makes_no_endless_view_and_moves_no_window(warehouse: Warehouse) -> None:
+    """Whatever puts it there: the close is carried over 10,000 bars at most and never beyond now."""
+    warehouse.load("trade", [trade(1, at("10:00"), "100"), trade(2, at("10:02"), "101")])
+    warehouse.run(*BARS_OF_TRADES)
+    for mart in BARS:
+        for year in ("2019-01-01", "2100-01-01"):
+            warehouse.connection.execute(
+                f"""insert into {mart} (exchange, market, bucket_at, open, high, low, close, volume_base,
+                volume_quote, vwap, trade_count, buy_volume_base, sell_volume_base)
+                select exchange, market, '{year} 00:00+00', 1, 1, 1, 1, 1, 1, 1, 1, 1, 0 from {mart} limit 1""".encode()
+            )
+        assert warehouse.count(f"{mart}_filled") <= 20_010, mart
+        assert warehouse.count(f"{mart}_filled", "bucket_at > now()") == 1, mart
+        assert warehouse.count(f"{mart}_filled", "not is_filled") == warehouse.count(mart), mart
+    found = warehouse.dbt(
+        "test", "--select", "bars_equal_trades bars_roll_up_exactly", "--vars", "test_look_back_days: 2"
+    )
+    statuses = {result.node.name: str(result.status) for result in found.result}
+    assert statuses["bars_equal_trades"] == "fail"  # it looks at the newest days before now, and finds the odd bar
+
+
 def test_five_minutes_in_one_row(warehouse: Warehouse) -> None:
     """Return, range, volatility and the books of the five minutes, and of no others."""
     prices = {"10:00:01": "100", "10:00:30": "104", "10:02": "102", "10:04:59": "110", "10:05": "1"}

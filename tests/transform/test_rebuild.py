@@ -208,6 +208,24 @@ def test_two_versions_of_a_trade_are_silvers_to_decide(warehouse: Warehouse, set
     ]
 
 
+def test_trades_of_implausible_times_are_in_no_bar_of_either_engine(warehouse: Warehouse, settings: Settings) -> None:
+    future = DAY + timedelta(days=1)
+    land(
+        warehouse,
+        settings,
+        [
+            trade(1, at("10:00"), "5"),
+            trade(2, at("10:06"), "6", received_at=at("10:00")),
+            trade(3, future, "7", received_at=at("10:00")),
+            trade(4, at("10:05"), "8", received_at=at("10:00")),
+        ],
+    )
+    warehouse.run(*BARS_OF_TRADES)
+    said = rebuild.run(settings, "upbit", DAY.date(), future.date())
+    assert (said.trades, said.bars, said.different) == (2, 2, 0)
+    assert [r["close"] for r in warehouse.rows("select close::int from gold.ohlcv_1m order by bucket_at")] == [5, 8]
+
+
 def test_bars_of_which_the_lake_has_nothing_go(warehouse: Warehouse, settings: Settings) -> None:
     land(warehouse, settings, [trade(1, at("10:00"), "5")])
     warehouse.run(*BARS_OF_TRADES)
@@ -238,7 +256,7 @@ def test_what_is_refused(warehouse: Warehouse, settings: Settings) -> None:
     with pytest.raises(rebuild.RebuildError, match="the first day must not be behind the last"):
         rebuild.run(settings, "upbit", day, day - timedelta(days=1))
     warehouse.connection.execute(
-        "insert into ops.gate (exchange, status, reason) values ('upbit', 'red', 'prices are null')"
+        "insert into ops.gate (exchange, dataset, status, reason) values ('upbit', 'trade', 'red', 'prices are null')"
     )
     with pytest.raises(rebuild.RebuildError, match="prices are null"):
         rebuild.run(settings, "upbit", day, day)

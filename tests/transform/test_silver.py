@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import psycopg
 import pytest
 from psycopg.rows import dict_row
+from pydantic import SecretStr
 
 from tests.transform.conftest import BARS_OF_TRADES, SILVER, Warehouse
-from tests.transform.rows import at, candle, listing, orderbook, ticker, trade
+from tests.transform.rows import at, candle, listing, orderbook, snapshot, ticker, trade
+from tidemark.completeness import accounting
+from tidemark.completeness.verdicts import scope
+from tidemark.warehouse.connection import connect
 
 ID = 17732400590950000
 
@@ -270,3 +276,150 @@ def test_a_market_has_a_history_of_its_states(warehouse: Warehouse) -> None:
         (False, at("12:00"), None),
     ]
     assert warehouse.count("silver.market_history", "market = 'ETH-KRW'") == 1
+
+
+#: Times that no row received at noon can have: 0, a unit too small, before any exchange, ahead of us, a unit too large.
+ODD_TIMES = (
+    datetime(1970, 1, 1, tzinfo=UTC),
+    datetime(1970, 1, 21, 13, 38, 52, tzinfo=UTC),
+    datetime(2016, 12, 31, tzinfo=UTC),
+    at("12:05:01"),
+    datetime(2100, 1, 1, tzinfo=UTC),
+    datetime(9999, 12, 31, tzinfo=UTC),
+)
+
+
+def test_a_row_whose_time_is_implausible_is_quarantined_and_counts_at_its_receipt(warehouse: Warehouse) -> None:
+    noon = {"received_at": at("12:00")}
+    old, ahead = at("12:00") - timedelta(days=800), at("12:05")
+    makers = {
+        "trade": lambda when, n: trade(ID + n, when, **noon),
+        "ticker": lambda when, n: ticker(when, "5", **noon),
+        "orderbook": lambda when, n: orderbook(when, "101", "100", **noon),
+        "candle": lambda when, n: candle(when, "1", at("12:00"), **noon),
+        "snapshot": lambda when, n: snapshot("BTC-KRW", when, {"last": "5"}, **noon),
+        "market": lambda when, n: listing("BTC-KRW", when, **noon),
+    }
+    for dataset, made in makers.items():
+        warehouse.load(dataset, [made(when, n) for n, when in enumerate((*ODD_TIMES, old, ahead))])
+    warehouse.load("candle", [candle(at("11:59"), "2", when, **noon) for when in (at("12:00"), *ODD_TIMES)])
+    warehouse.run(*makers)
+    for dataset in makers:
+        assert warehouse.count(f"silver.{dataset}", "event_at < '2017-01-01' or event_at > '2026-03-11 12:05'") == 0
+    refused = warehouse.rows("select dataset, reason, hour_at, count(*) as n from silver.quarantine group by 1, 2, 3")
+    assert {(r["dataset"], r["reason"], r["hour_at"]): r["n"] for r in refused} == {
+        **{(dataset, "implausible_event_at", at("12:00")): len(ODD_TIMES) for dataset in makers},
+        ("candle", "implausible_updated_at", at("11:00")): len(ODD_TIMES),
+    }
+    assert warehouse.rows("select updated_at from silver.candle where event_at = '2026-03-11 11:59'") == [
+        {"updated_at": at("12:00")}
+    ]
+    assert warehouse.count("silver.trade", "event_at < '2025-01-01'") == 1  # an old row is no implausible one
+    warehouse.check()
+
+
+def test_identity_3_is_green_in_the_hour_of_receipt_and_knows_no_other(warehouse: Warehouse) -> None:
+    rows = [trade(ID + n, when, received_at=at("12:00")) for n, when in enumerate((at("11:59"), *ODD_TIMES))]
+    warehouse.load("trade", rows)
+    warehouse.connection.execute(
+        """insert into ops.load_hour (load_id, hour_at, rows)
+        select load_id, hour, 1 from ops.load_ledger, unnest(%s::timestamptz[]) as hour""",
+        [[at("11:00"), at("12:00")]],
+    )
+    warehouse.run("trade")
+    info = warehouse.connection.info
+    url = SecretStr(f"postgresql://tidemark_loader@{info.host}:{info.port}/{info.dbname}")
+    with connect(url, "test") as connection:
+        frame = scope(connection, "upbit", at("11:00"), at("13:00"), at("15:00"))
+        found = accounting.check(connection, frame, "trade")
+    assert [(v.hour_at, v.status, v.expected, v.actual, v.detail["quarantine"]) for v in found] == [
+        (at("11:00"), "green", 1, 1, 0),
+        (at("12:00"), "green", len(ODD_TIMES), len(ODD_TIMES), len(ODD_TIMES)),
+    ]
+
+
+def test_a_ticker_before_the_first_trade_keeps_its_bid_and_ask(warehouse: Warehouse) -> None:
+    books = {"best_ask_price": "25", "best_ask_size": "1000", "best_bid_price": "22.827", "best_bid_size": "21"}
+    warehouse.load(
+        "ticker",
+        [
+            ticker(at("10:00"), None, **books),
+            ticker(at("10:01"), "24", **books),
+            ticker(at("10:02"), "0", **books),
+            ticker(at("10:03"), "-1", **books),
+        ],
+    )
+    warehouse.run("ticker")
+    kept = warehouse.rows("select trade_price::text, best_bid_price::text from silver.ticker order by event_at")
+    assert kept == [
+        {"trade_price": None, "best_bid_price": "22.827"},
+        {"trade_price": "24", "best_bid_price": "22.827"},
+    ]
+    assert [r["reason"] for r in warehouse.rows("select reason from silver.quarantine")] == ["bad_trade_price"] * 2
+    warehouse.check()
+
+
+BOOKS = {
+    "one-sided": ({"bid_prices": [], "bid_sizes": []}, None),
+    "empty": ({f"{side}_{what}": [] for side in ("ask", "bid") for what in ("prices", "sizes")}, None),
+    "ask of 0": ({"ask_prices": ["0", "102"]}, "bad_ask_prices"),
+    "negative ask": ({"ask_prices": ["-101", "102"]}, "bad_ask_prices"),
+    "ask without a price": ({"ask_prices": ["101", None]}, "bad_ask_prices"),
+    "size of 0": ({"ask_sizes": ["1", "0"]}, "bad_ask_sizes"),
+    "negative size": ({"bid_sizes": ["-1", "1"]}, "bad_bid_sizes"),
+    "no size": ({"bid_sizes": [None, "1"]}, "bad_bid_sizes"),
+    "bid of 0": ({"bid_prices": ["100", "0"]}, "bad_bid_prices"),
+    "uneven": ({"bid_sizes": ["1"]}, "uneven_book"),
+    "asks falling": ({"ask_prices": ["102", "101"]}, "unsorted_book"),
+    "bids rising": ({"bid_prices": ["99", "100"]}, "unsorted_book"),
+    "a price twice": ({"ask_prices": ["101", "101"]}, "unsorted_book"),
+    "crossed": ({"bid_prices": ["101.5", "99"]}, "crossed_book"),
+    "locked": ({"bid_prices": ["101", "99"]}, "crossed_book"),
+    "no asks": ({"ask_prices": None}, "missing_ask_prices"),
+}
+
+
+def test_each_state_of_a_book_is_valid_or_quarantined_by_its_reason(warehouse: Warehouse) -> None:
+    for built in (False, True):  # whole books of an exchange, and books that we built of its changes
+        more = {"update_id": 7, "stream_type": None} if built else {}
+        warehouse.load(
+            "orderbook",
+            [
+                orderbook(
+                    at("10:00") + timedelta(minutes=n), "101", "100", exchange="okx" if built else "upbit", **more
+                )
+                | changes
+                for n, (changes, _) in enumerate(BOOKS.values())
+            ],
+        )
+    warehouse.run("orderbook")
+    found = {
+        (row["exchange"], row["event_at"]): row["reason"]
+        for row in warehouse.rows(
+            """select exchange, event_at, null as reason from silver.orderbook
+            union all select exchange, event_at, reason from silver.quarantine"""
+        )
+    }
+    assert found == {
+        (exchange, at("10:00") + timedelta(minutes=n)): reason
+        for exchange in ("okx", "upbit")
+        for n, (_, reason) in enumerate(BOOKS.values())
+    }
+    one_sided = warehouse.rows("select best_ask_price::int, best_bid_price, spread from silver.orderbook limit 1")
+    assert one_sided == [{"best_ask_price": 101, "best_bid_price": None, "spread": None}]
+    warehouse.check()
+
+
+def test_a_sum_of_impossibly_many_trades_is_quarantined_alone(warehouse: Warehouse) -> None:
+    warehouse.load(
+        "trade",
+        [
+            trade(10**12, at("10:00"), first_trade_id=1, last_trade_id=10**12),
+            trade(200_000, at("10:00"), first_trade_id=100_001, last_trade_id=200_000),
+            trade(7, at("10:00"), first_trade_id=8, last_trade_id=7),
+        ],
+    )
+    warehouse.run("trade")
+    assert [r["trade_id"] for r in warehouse.rows("select trade_id from silver.trade")] == [200_000]
+    assert [r["reason"] for r in warehouse.rows("select reason from silver.quarantine")] == ["bad_first_trade_id"] * 2
+    warehouse.check()

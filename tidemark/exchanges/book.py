@@ -179,10 +179,10 @@ def impossible_level(row: Row) -> str:
     for side in ("ask", "bid"):
         prices, sizes = _levels(row, side)
         if len(prices) != len(sizes):
-            return f"{len(prices)} {side} prices and {len(sizes)} sizes"
+            return f"a side of {len(prices)} {side} prices and {len(sizes)} sizes"
         if prices and (min(prices) <= 0 or min(sizes) < 0):
             price, size = next((p, s) for p, s in zip(prices, sizes, strict=True) if p <= 0 or s < 0)
-            return f"{side} of {size} at {price}"
+            return f"a level that can't be: {side} of {size:f} at {price:f}"
     return ""
 
 

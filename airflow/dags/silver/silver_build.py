@@ -25,7 +25,8 @@ dbt's own order; `announce` then wakes `gold__build`, and is skipped when nothin
 First `check_new_rows` holds the new rows against their contracts in bulk (schema, nulls, ranges, freshness, how
 many). Where ten rows and more than one in a hundred break a rule, the quality gate of that exchange and dataset closes
 (`ops.gate`): `gates_are_open` fails, silver is built, and the marts that read this dataset take nothing of that
-exchange until a later check of it is green; the other marts go on. The results are in `ops.quality` and on the page *Data quality*.
+exchange until a later check of it is green; the other marts go on. The results are in `ops.quality` and on the page
+*Data quality*.
 
 **By hand:** *Dry run* compiles the models against the warehouse and runs none. **When it fails:** nothing of the failed
 model is kept, and the next run takes the same loads again. A failed *test* means rows that should not be there: look at

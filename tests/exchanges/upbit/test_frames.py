@@ -112,6 +112,58 @@ def test_ticker_fills_every_column_of_upbits_own() -> None:
     assert (ticker["trade_date"], ticker["trade_time"]) == ("20250926", "082646")
 
 
+@pytest.mark.parametrize(
+    ("value", "day"),
+    [
+        ({"year": 2026, "month": 12, "day": 1}, "2026-12-01"),
+        ({"day": 29, "month": 2, "year": 2028, "hour": 15}, "2028-02-29"),
+        ("2026-12-01", "2026-12-01"),
+        ("20261201", "2026-12-01"),
+        ("2026-12-01T15:00:00", "2026-12-01"),
+        (None, None),
+    ],
+)
+@pytest.mark.parametrize(("kind", "code", "name"), [("type", "code", "delisting_date"), ("ty", "cd", "dd")])
+def test_a_day_of_delisting_is_one_text(kind: str, code: str, name: str, value: object, day: str | None) -> None:
+    found = row("ticker", json.dumps({kind: "ticker", code: "KRW-BTC", name: value}).encode())
+    assert (found["delisting_date"], found["extra"]) == (day, None)
+
+
+@pytest.mark.parametrize(
+    ("field", "column", "value"),
+    [
+        ("dd", "delisting_date", {"year": 2026, "month": 13, "day": 1}),
+        ("dd", "delisting_date", {"year": 2026}),
+        ("dd", "delisting_date", "soon"),
+        ("dd", "delisting_date", 1796083200),
+        ("dd", "delisting_date", [2026, 12, 1]),
+        ("its", "is_trading_suspended", "false"),
+        ("mw", "market_warning", ["CAUTION"]),
+        ("ms", "market_state", 1),
+        ("st", "stream_type", {"kind": "REALTIME"}),
+        ("c", "change", True),
+        ("tdt", "trade_date", 20261201),
+        ("ab", "side", 1),
+    ],
+)
+def test_an_odd_value_of_a_field_that_only_describes_costs_no_row(field: str, column: str, value: object) -> None:
+    frame = {"ty": "ticker", "cd": "KRW-BTC", "tms": 1796083200000, "tp": 5.5, field: value}
+    found = row("ticker", json.dumps(frame).encode())
+    assert (found[column], found["trade_price"]) == (None, Decimal("5.5"))
+    assert json.loads(str(found["extra"])) == {field: value}
+
+
+@pytest.mark.parametrize("field", ["tp", "tv", "tms", "ttms", "h52wp"])
+def test_an_odd_price_size_or_time_is_refused(field: str) -> None:
+    frame = {"ty": "ticker", "cd": "KRW-BTC", "tms": 1796083200000, "tp": 5.5, field: {"value": 1}}
+    assert reason("ticker", json.dumps(frame).encode()) == "bad_type"
+
+
+def test_the_two_flags_that_will_be_removed_may_be_missing() -> None:
+    found = row("ticker", changed(samples.TICKER, is_trading_suspended=..., market_warning=...))
+    assert (found["is_trading_suspended"], found["market_warning"], found["extra"]) == (None, None, None)
+
+
 def test_orderbook_drops_the_zeros_that_pad_a_thin_side() -> None:
     book = row("orderbook", samples.ORDERBOOK)
     assert book["ask_prices"] == [41840, 41850]

@@ -282,6 +282,25 @@ def test_a_book_begins_anew_when_the_market_leaves_the_levels_known(play: Callab
     assert (stage.counts.breaks, stage.counts.snapshots) == (0, 2)
 
 
+@pytest.mark.parametrize("level", [["10001", "-5"], ["0", "5"], ["-10001", "5"], ["0", "0"]])
+def test_a_level_that_cannot_be_is_a_break_and_in_no_book(play: Callable[[Play], Stage], level: list[str]) -> None:
+    async def script(stage: Stage) -> None:
+        await stage.stands()
+        frame = json.loads(stage.market.tick())
+        frame["data"]["a"] = [level]
+        stage.feed(json.dumps(frame).encode())
+        assert stage.counts.breaks == 1
+        await stage.stands()
+        before = stage.counts.books
+        stage.feed(stage.market.tick())
+        await stage.until(lambda: stage.counts.books > before)
+
+    stage = play(script)
+    assert stage.rows("break")[0]["reason"] == f"a level that can't be: ask of {level[1]} at {level[0]}"
+    for row in stage.rows("book"):
+        assert all(size > 0 for side in ("ask", "bid") for size in row[f"{side}_sizes"])  # type: ignore[attr-defined]
+
+
 def test_an_unreadable_change_is_a_break(play: Callable[[Play], Stage]) -> None:
     async def script(stage: Stage) -> None:
         await stage.stands()

@@ -15,7 +15,10 @@ select 'p' || random(), 'data', 'upbit', 'trade', 't', 'c', 0, 0, 0, 0, 1, 1, {d
 """
 ILL = {
     "streams_flow": (_LOAD.format(dead=0, age="40 minutes"), "upbit: no trade was loaded that came after"),
-    "gates_are_open": ("insert into ops.gate values ('upbit', 'red', 'odd prices')", "upbit: gold waits, odd prices"),
+    "gates_are_open": (
+        "insert into ops.gate (exchange, dataset, status, reason) values ('upbit', 'trade', 'red', 'odd prices')",
+        "upbit trade: gold waits, odd prices",
+    ),
     "nothing_is_red": (
         """insert into ops.completeness (exchange, dataset, hour_at, identity, status)
         values ('upbit', 'trade', date_trunc('hour', now()), 3, 'red')""",
@@ -73,5 +76,7 @@ def test_a_stream_that_flows_is_well(place: Place) -> None:
 
 
 def test_exchanges_that_are_not_carried_are_left_alone(place: Place) -> None:
-    place.opened[0].execute("insert into ops.gate values ('okx', 'red', 'odd')")
+    place.opened[0].execute(
+        "insert into ops.gate (exchange, dataset, status, reason) values ('okx', 'trade', 'red', 'odd')"
+    )
     assert ask(place, "gates_are_open") == ()

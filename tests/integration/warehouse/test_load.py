@@ -28,6 +28,17 @@ def run(place: Place, dataset: str = "trade", **options: object) -> warehouse.Lo
     return job.run(place.settings, dataset, "upbit", **options)  # type: ignore[arg-type]
 
 
+def test_a_row_of_an_implausible_time_counts_to_the_hour_of_its_receipt(place: Place) -> None:
+    rows = trades(chain(), 0, 4, T0 + timedelta(minutes=10))
+    rows[0]["event_at"] = datetime(2100, 1, 1, tzinfo=UTC)
+    rows[1]["event_at"] = datetime(1970, 1, 1, tzinfo=UTC)
+    rows[2]["event_at"] = T0 - timedelta(days=800)
+    land(place.store, chain(), rows)
+    run(place)
+    hours = dict(place.loader().execute("SELECT hour_at, rows FROM ops.load_hour").fetchall())
+    assert hours == {T0: 3, T0 - timedelta(days=800): 1}
+
+
 def test_rows_ledger_and_books_of_one_object(place: Place) -> None:
     where = chain()
     late = T0 - timedelta(hours=5)

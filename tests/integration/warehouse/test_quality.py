@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from tests.integration.warehouse.landed import T0, chain, land, trades
+from tests.integration.warehouse.landed import T0, chain, envelope, land, land_rest, trades
 from tests.integration.warehouse.place import Place
 from tidemark.completeness.verdicts import HOUR
 from tidemark.jobs import load, quality
 
 NOW = T0 + HOUR
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EMPTY = {"exchange": "upbit", "market": "BTC-KRW", "code": "KRW-BTC", "received_at": T0}
 
 
 def arrive(place: Place, start: int, count: int, **changes: object) -> None:
@@ -28,7 +30,7 @@ def check(place: Place) -> quality.QualitySummary:
 
 
 def gate(place: Place) -> str:
-    return str(place.value("select status from ops.gate where exchange = 'upbit'"))
+    return str(place.value("select status from ops.gate where exchange = 'upbit' and dataset = 'trade'"))
 
 
 def test_sound_rows_are_green_and_checked_once(place: Place) -> None:
@@ -41,7 +43,7 @@ def test_sound_rows_are_green_and_checked_once(place: Place) -> None:
         "",
         "price",
         "side",
-        "event_at",
+        "implausible_event_at",
     }
     assert check(place).batches == 0
     assert place.value("select count(*) from ops.quality_run") == 1
@@ -53,7 +55,8 @@ def test_sound_rows_are_green_and_checked_once(place: Place) -> None:
         ({"price": Decimal(-1)}, "expect_column_values_to_be_between price"),
         ({"side": "BID"}, "expect_column_values_to_be_in_set side"),
         ({"market": None}, "expect_column_values_to_not_be_null market"),
-        ({"event_at": NOW + timedelta(days=1)}, "expect_column_values_to_be_between event_at"),
+        ({"event_at": NOW + timedelta(days=1)}, "expect_column_values_to_be_in_set implausible_event_at"),
+        ({"event_at": EPOCH}, "expect_column_values_to_be_in_set implausible_event_at"),
     ],
 )
 def test_many_broken_rows_close_the_gate_until_a_sound_check(
@@ -62,8 +65,8 @@ def test_many_broken_rows_close_the_gate_until_a_sound_check(
     arrive(place, 0, 180)
     arrive(place, 180, 20, **changes)
     found = check(place)
-    assert found.closed.keys() == {"upbit"}
-    assert named in found.closed["upbit"]
+    assert found.closed.keys() == {"upbit trade"}
+    assert named in found.closed["upbit trade"]
     assert any("10.00 % of rows don't" in one for one in found.broken), found.broken
     arrive(place, 200, 100)
     assert check(place).closed == {}
@@ -74,6 +77,40 @@ def test_one_broken_row_in_two_hundred_is_left_to_silver(place: Place) -> None:
     arrive(place, 0, 199)
     arrive(place, 199, 1, price=Decimal(-1))
     assert check(place).closed == {}
+
+
+@pytest.mark.parametrize(("sound", "broken"), [(2, 1), (0, 1), (60, 9)])
+def test_few_broken_rows_close_no_gate_however_large_their_share(place: Place, sound: int, broken: int) -> None:
+    if sound:
+        arrive(place, 0, sound)
+    arrive(place, sound, broken, price=Decimal(-1))
+    assert check(place).closed == {}
+
+
+def test_the_gate_of_one_dataset_says_nothing_of_another(place: Place) -> None:
+    arrive(place, 0, 50)
+    empty: dict[str, object] = {"market": None, "event_at": T0, "document": "{}"}
+    land_rest(place.store, "snapshot", [{**EMPTY, **empty} for _ in range(20)], "cd" * 16)
+    load.run(place.settings, "snapshot", "upbit")
+    assert check(place).closed.keys() == {"upbit snapshot"}
+    assert gate(place) == "green"
+
+
+def test_a_ticker_without_a_last_price_is_sound_and_odd_books_are_not(place: Place) -> None:
+    tickers, books = chain("ticker"), chain("orderbook")
+    own = {"exchange": "upbit", "market": "BTC-KRW", "code": "KRW-BTC", "event_at": T0}
+    land(place.store, tickers, [own | envelope(tickers, n, T0) for n in range(30)])
+    sides = {
+        "ask_prices": [Decimal(1)],
+        "ask_sizes": [Decimal(1)],
+        "bid_prices": [Decimal(2)],
+        "bid_sizes": [Decimal(1)],
+    }
+    land(place.store, books, [own | sides | envelope(books, n, T0) for n in range(30)])
+    for dataset in ("ticker", "orderbook"):
+        load.run(place.settings, dataset, "upbit")
+    found = check(place).closed
+    assert found == {"upbit orderbook": "expect_column_values_to_be_in_set crossed_book"}
 
 
 def test_stale_and_unusually_few_rows_are_warnings(place: Place) -> None:
@@ -94,7 +131,7 @@ def test_stale_and_unusually_few_rows_are_warnings(place: Place) -> None:
 def test_a_changed_table_closes_the_gate(place: Place) -> None:
     arrive(place, 0, 10)
     place.opened[0].execute("alter table raw.trade_v1 add column surprise text")
-    assert "expect_table_columns_to_match_set" in check(place).closed["upbit"]
+    assert "expect_table_columns_to_match_set" in check(place).closed["upbit trade"]
 
 
 def test_a_dry_run_checks_nothing(place: Place) -> None:

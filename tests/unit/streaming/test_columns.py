@@ -185,6 +185,9 @@ def found(topic: str, frames: list[bytes], received_ms: int = AT + 10) -> dict[s
         ([trade(None), trade(None)], {"null.trade_id": 2}),  # type: ignore[arg-type]
         ([trade(1, AT + 1_010), trade(2, AT + 1_011)], {"clock": 1}),
         ([trade(1, trade_timestamp=None)], {"null.event_at": 1}),
+        ([trade(1, AT + 300_010), trade(2, AT + 300_011)], {"clock": 2, "implausible.event_at": 1}),
+        ([trade(1, 4_102_444_800_000)], {"clock": 1, "implausible.event_at": 1}),
+        ([trade(1, 0)], {"implausible.event_at": 1}),
     ],
 )
 def test_odd_trades_are_counted(frames: list[bytes], odd: dict[str, int]) -> None:
@@ -210,6 +213,44 @@ def book(asks: list[float], bids: list[float]) -> bytes:
 )
 def test_odd_books_are_counted(frames: list[bytes], odd: dict[str, int]) -> None:
     assert found("raw.upbit.orderbook.v1", frames) == odd
+
+
+def levels(*units: tuple[float | None, float | None, float | None, float | None]) -> bytes:
+    """A book of levels: ask price and size, bid price and size."""
+    names = ("ask_price", "ask_size", "bid_price", "bid_size")
+    found = [dict(zip(names, unit, strict=True)) for unit in units]
+    return json.dumps({"type": "orderbook", "code": "KRW-BTC", "timestamp": AT, "orderbook_units": found}).encode()
+
+
+SOUND = levels((101, 1, 100, 1))
+
+
+@pytest.mark.parametrize(
+    ("frame", "odd"),
+    [
+        (levels((101, 1, 100, 1), (0, 0, 99, 1)), {}),
+        (levels((0, 0, 100, 1)), {}),
+        (levels((101, 1, 0, 0)), {}),
+        (levels((0, 2, 100, 1)), {"range.ask_prices": 1, "crossed_book": 1}),
+        (levels((101, 1, 100, 1), (0, 2, 99, 1)), {"range.ask_prices": 1, "unsorted_book": 1}),
+        (levels((101, -1, 100, 1)), {"range.ask_sizes": 1}),
+        (levels((101, 0, 100, 1)), {"range.ask_sizes": 1}),
+        (levels((101, 1, -100, 1)), {"range.bid_prices": 1}),
+        (levels((101, 1, 100, 0), (102, 1, 99, -1)), {"range.bid_sizes": 1}),
+        (levels((101, None, 100, 1)), {"range.ask_sizes": 1}),
+    ],
+)
+def test_levels_that_cannot_be_are_counted_by_the_book(frame: bytes, odd: dict[str, int]) -> None:
+    assert found("raw.upbit.orderbook.v1", [SOUND, frame, SOUND]) == odd
+
+
+def test_a_change_may_remove_a_level_and_not_name_one_that_cannot_be() -> None:
+    def change(number: int, *asks: list[str]) -> bytes:
+        event = {"e": "depthUpdate", "E": AT, "T": AT, "s": "BTCUSDT", "U": number, "u": number, "pu": number - 1}
+        return json.dumps(event | {"b": [["99", "1"]], "a": asks}).encode()
+
+    frames = [change(1, ["102", "1"], ["101", "0"]), change(2, ["0", "0"]), change(3, ["101", "-1"]), change(4)]
+    assert found("raw.binance.depth.v1", frames) == {"range.ask_prices": 1, "range.ask_sizes": 1}
 
 
 def test_a_book_without_its_levels_is_no_crossed_one() -> None:
