@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.transform.conftest import BARS, BARS_OF_TRADES, GOLD, Warehouse
-from tests.transform.rows import at, candle, trade
+from tests.transform.rows import at, candle, orderbook, trade
 
 WIDTHS = dict(zip(BARS, (1, 5, 15, 60, 240, 1440), strict=True))
 
