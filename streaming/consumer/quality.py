@@ -70,8 +70,13 @@ def _against(check: str, column: pa.ChunkedArray) -> int:
 
 def _implausible(times: pa.ChunkedArray, received: pa.ChunkedArray) -> int:
     """How many times are given and can't be; without a receipt none can."""
+    return len(times) - times.null_count - int(np.count_nonzero(_plausible(times, received)))
+
+
+def _plausible(times: pa.ChunkedArray, received: pa.ChunkedArray) -> Mask:
+    """Which times are given and plausible."""
     fits = pc.fill_null(plausible.in_arrow(times, received), fill_value=False)
-    return len(times) - times.null_count - int(pc.sum(fits).as_py() or 0)
+    return np.asarray(fits.combine_chunks().to_numpy(zero_copy_only=False), np.bool_)
 
 
 def _in_time(contract: Contract, table: pa.Table) -> dict[str, int]:
@@ -83,7 +88,9 @@ def _in_time(contract: Contract, table: pa.Table) -> dict[str, int]:
     streams = _streams(table, [name for name in _STREAM if name in contract.names()])
     moving = "updated_at" if "updated_at" in contract.names() else "event_at"
     if table.column(moving).null_count == 0:
-        found["late"] = _late(streams, _integers(table.column(moving)))
+        # One time out of all order would make every row after it a late one.
+        some = _plausible(table.column(moving), table.column("received_at"))
+        found["late"] = _late(streams[some], _integers(table.column(moving))[some]) if some.any() else 0
     number = _NUMBER.get(contract.dataset)
     if number is not None:
         some = _valid(table.column(number).combine_chunks())
