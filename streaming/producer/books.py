@@ -23,6 +23,7 @@ from streaming.producer.records import SYSTEM, Headers, Record
 from streaming.producer.snapshots import Snapshot, Snapshots
 from streaming.producer.waiting import Backoff
 from tidemark import naming
+from tidemark.contracts import plausible
 from tidemark.exchanges import book_records, connection
 from tidemark.exchanges.base import Exchange, Parsed, Row, Unparsable
 from tidemark.exchanges.book import Level, Numbered, Outcome, Verdict, impossible_level, numbered
@@ -174,7 +175,10 @@ class BookKeeper:
             return
         self._counts.changes += 1
         at = row["changed_at"] or row["event_at"]
-        before, market.heard_at = market.heard_at, at if isinstance(at, datetime) else None
+        # A gap is told by it, which must not reach from 1970 to now.
+        received_at = datetime.fromtimestamp(received_ns / 1e9, UTC)
+        known = isinstance(at, datetime) and plausible.holds(at, received_at)
+        before, market.heard_at = market.heard_at, at if known else received_at
         market.received_ns = received_ns
         if verdict.outcome is Outcome.BROKEN:
             self._broken(market, verdict, before, received_ns)

@@ -326,6 +326,9 @@ def test_identity_3_is_green_in_the_hour_of_receipt_and_knows_no_other(warehouse
         select load_id, hour, 1 from ops.load_ledger, unnest(%s::timestamptz[]) as hour""",
         [[at("11:00"), at("12:00")]],
     )
+    warehouse.connection.execute(
+        "update ops.load_ledger set received_min = %s, received_max = %s", [at("12:00"), at("12:00")]
+    )
     warehouse.run("trade")
     info = warehouse.connection.info
     url = SecretStr(f"postgresql://tidemark_loader@{info.host}:{info.port}/{info.dbname}")
@@ -405,7 +408,9 @@ def test_each_state_of_a_book_is_valid_or_quarantined_by_its_reason(warehouse: W
         for exchange in ("okx", "upbit")
         for n, (_, reason) in enumerate(BOOKS.values())
     }
-    one_sided = warehouse.rows("select best_ask_price::int, best_bid_price, spread from silver.orderbook limit 1")
+    one_sided = warehouse.rows(
+        "select best_ask_price::int, best_bid_price, spread from silver.orderbook order by event_at limit 1"
+    )
     assert one_sided == [{"best_ask_price": 101, "best_bid_price": None, "spread": None}]
     warehouse.check()
 

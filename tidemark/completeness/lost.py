@@ -21,17 +21,22 @@ from tidemark.completeness import counts, gaps, socket
 from tidemark.completeness.gaps import ALL, Gap, Key, KnownGap
 from tidemark.completeness.loads import Landing, Load
 from tidemark.completeness.verdicts import Verdict
+from tidemark.contracts import plausible
 from tidemark.warehouse.connection import Connection
 
 #: Datasets whose rows are of the moment in which they came (a bar's time is its start).
 _MOMENTARY: Final = tuple(name for name in naming.STREAM_DATASETS if name != "candle")
 _DELETED: Final = "object deleted"
 _BESIDE: Final = """
-SELECT frame_no, coalesce(event_at, received_at) FROM {table}
+SELECT frame_no, {counted_at} FROM {table}
 WHERE load_id = ANY(%(loads)s) AND connection_id = %(connection)s AND frame_no {than} %(number)s
 ORDER BY frame_no {direction} LIMIT 1
 """
-_TIMES: Final = "SELECT min(event_at), max(event_at) FROM {table} WHERE load_id = %s AND received_at BETWEEN %s AND %s"
+_TIMES: Final = """
+SELECT min({counted_at}), max({counted_at}) FROM {table} WHERE load_id = %s AND received_at BETWEEN %s AND %s
+"""
+#: Of a row whose time is implausible, its receipt: a gap must not reach from 1970 to now.
+_COUNTED_AT: Final = sql.SQL(plausible.counted_at())
 _RECORDS: Final = """
 SELECT kind, event_at, subscription FROM raw.system_v1 WHERE exchange = %s AND connection = %s ORDER BY event_at
 """
@@ -128,7 +133,7 @@ def _beside(connection: Connection, name: str, number: int, *, before: bool) -> 
     found: list[tuple[int, datetime]] = []
     for dataset in _MOMENTARY:
         table = sql.Identifier(*naming.raw_table(dataset).split("."))
-        query = sql.SQL(_BESIDE).format(table=table, than=than, direction=direction)
+        query = sql.SQL(_BESIDE).format(counted_at=_COUNTED_AT, table=table, than=than, direction=direction)
         found += connection.execute(query, values).fetchall()
     nearest = max(found, default=None) if before else min(found, default=None)
     return nearest[1] if nearest else None
@@ -163,7 +168,8 @@ def _dropped(connection: Connection, landing: Landing, dataset: str, load: Load)
 
 def _times(connection: Connection, dataset: str, load: Load) -> tuple[datetime | None, datetime | None]:
     """The first and the last event of a load; its receipts where raw has dropped it."""
-    query = sql.SQL(_TIMES).format(table=sql.Identifier(*naming.raw_table(dataset).split(".")))
+    table = sql.Identifier(*naming.raw_table(dataset).split("."))
+    query = sql.SQL(_TIMES).format(counted_at=_COUNTED_AT, table=table)
     row = connection.execute(query, [load.load_id, load.received_min, load.received_max]).fetchone()
     return (row[0] or load.received_min, row[1] or load.received_max) if row else (None, None)
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from tidemark.completeness.gaps import Gap
 from tidemark.completeness.verdicts import span
+from tidemark.contracts import plausible
 from tidemark.warehouse.connection import Connection
 
 #: How far back the number before the first of a window is looked for; a longer silence is a gap of its connection.
@@ -82,14 +83,15 @@ WHERE event_at >= %(first)s ORDER BY market, interval, event_at
 """
 #: Two connections that overlap may cut the same changes into other events: one that begins within what was reached and
 #: goes on beyond it leaves nothing out.
-_CHANGES: Final = """
+_CHANGES: Final = f"""
 SELECT market, code, reached, reached_at, prev_update_id, event_at FROM (
     SELECT
         market, code, event_at, prev_update_id,
         lag(last_update_id) OVER (PARTITION BY market ORDER BY last_update_id) AS reached,
         lag(event_at) OVER (PARTITION BY market ORDER BY last_update_id) AS reached_at
     FROM (
-        SELECT DISTINCT ON (market, last_update_id) market, code, event_at, prev_update_id, last_update_id
+        SELECT DISTINCT ON (market, last_update_id) market, code, {plausible.counted_at()} AS event_at, prev_update_id,
+            last_update_id
         FROM raw.depth_v1
         WHERE exchange = %(exchange)s AND kind = 'update' AND load_id = ANY(%(loads)s)
         ORDER BY market, last_update_id, prev_update_id, event_at
@@ -98,7 +100,7 @@ SELECT market, code, reached, reached_at, prev_update_id, event_at FROM (
 WHERE event_at >= %(first)s AND event_at < %(last)s
     AND (reached IS NULL OR prev_update_id IS NULL OR prev_update_id > reached)
 ORDER BY market, event_at
-"""
+"""  # noqa: S608 - own names only
 _LOADS: Final = """
 SELECT DISTINCT load_id FROM ops.load_hour JOIN ops.load_ledger USING (load_id)
 WHERE exchange = %(exchange)s AND dataset = 'depth' AND load_hour.hour_at >= %(reach)s AND load_hour.hour_at < %(last)s

@@ -1,6 +1,6 @@
-"""Which times of an exchange are plausible: one rule, for PostgreSQL, DuckDB and Arrow.
+"""Which times of an exchange are plausible: one rule, for Python, PostgreSQL, DuckDB and Arrow.
 
-Contains: the rule itself (bounds) and its three spellings, and the time that a row is counted at. Does not contain:
+Contains: the rule itself (bounds) and its spellings, and the time that a row is counted at. Does not contain:
 which columns it is for (``Field.plausible``), what becomes of a row that breaks it (``render_rules``, silver).
 
 A time is plausible from :data:`EARLIEST` to :data:`AHEAD` after the row's receipt, both included. There is no lower
@@ -24,6 +24,11 @@ AHEAD: Final = timedelta(minutes=5)
 _SECOND: Final = timedelta(seconds=1)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _EARLIEST_US: Final = (EARLIEST - datetime(1970, 1, 1, tzinfo=UTC)) // _MICROSECOND
+
+
+def holds(moment: datetime, received_at: datetime) -> bool:
+    """Whether a time is plausible for what was received then."""
+    return EARLIEST <= moment <= received_at + AHEAD
 
 
 def in_postgres(column: str) -> str:

@@ -182,7 +182,7 @@ def impossible_level(row: Row) -> str:
             return f"a side of {len(prices)} {side} prices and {len(sizes)} sizes"
         if prices and (min(prices) <= 0 or min(sizes) < 0):
             price, size = next((p, s) for p, s in zip(prices, sizes, strict=True) if p <= 0 or s < 0)
-            return f"a level that can't be: {side} of {size:f} at {price:f}"
+            return f"a level that can't be: {side} of {size.normalize():f} at {price.normalize():f}"
     return ""
 
 

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from tidemark import naming
-from tidemark.contracts import CONTRACTS
+from tidemark.contracts import CONTRACTS, plausible
 from tidemark.exchanges import registry
 from tidemark.exchanges.base import NotServedError, Query, Row, Unparsable
 from tidemark.lake import parquet
@@ -228,11 +228,16 @@ def finish(summary: FetchSummary) -> FetchSummary:
 
 
 def within(start: datetime, end: datetime) -> Keep:
-    """Rows whose event lies from ``start`` up to, not including, ``end``; a row without a time stays, to be judged."""
+    """Rows whose event lies from ``start`` up to, not including, ``end``.
+
+    A row without a time stays, and so does one whose time is implausible: silver judges them.
+    """
 
     def keep(row: Row) -> bool:
         moment = row.get("event_at")
-        return not isinstance(moment, datetime) or start <= moment < end
+        if not isinstance(moment, datetime) or start <= moment < end:
+            return True
+        return not plausible.holds(moment, datetime.now(UTC))
 
     return keep
 

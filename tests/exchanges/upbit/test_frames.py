@@ -381,7 +381,7 @@ def test_a_bar_must_start_at_a_time(start: str) -> None:
         (b'{"type":"trade","code":"KRW-BTC-ETH"}', "bad_code"),
         (b'{"type":"trade","code":"KRW-BTC\\n"}', "bad_code"),
         (b'{"type":"trade","code":["KRW-BTC"]}', "bad_code"),
-        (b'{"type":"trade","code":"KRW-BTC","change":1}', "bad_type"),
+        (b'{"type":"trade","code":"KRW-BTC","trade_price":{}}', "bad_type"),
         (b'{"type":"trade","code":"KRW-BTC","change":"\\u0000"}', "bad_text"),
         (b'{"type":"trade","code":"KRW-BTC","odd":"\\u0000"}', "bad_text"),
         (b'{"type":"trade","code":"KRW-BTC","odd":{"\\u0000":[1]}}', "bad_text"),
