@@ -177,8 +177,9 @@ class BookKeeper:
         at = row["changed_at"] or row["event_at"]
         # A gap is told by it, which must not reach from 1970 to now.
         received_at = datetime.fromtimestamp(received_ns / 1e9, UTC)
-        known = isinstance(at, datetime) and plausible.holds(at, received_at)
-        before, market.heard_at = market.heard_at, at if known else received_at
+        before, market.heard_at = market.heard_at, received_at
+        if isinstance(at, datetime) and plausible.holds(at, received_at):
+            market.heard_at = at
         market.received_ns = received_ns
         if verdict.outcome is Outcome.BROKEN:
             self._broken(market, verdict, before, received_ns)
