@@ -79,6 +79,76 @@ def test_a_failing_file_leaves_nothing_and_the_ones_before_stay(
         )
 
 
+_OLD_ROWS = """
+INSERT INTO raw.{dataset}_v1 (load_id, source, received_at, kafka_cluster, kafka_epoch, kafka_topic, kafka_partition,
+    kafka_offset, item, exchange, market, event_at)
+SELECT 1, 'ws', '2026-04-13 10:00:01+00', 'test', 0, 'raw.upbit.{dataset}.v1', 0, n, 0, 'upbit', 'BTC-KRW', event_at
+FROM unnest(ARRAY['2026-04-13 10:00+00', '2100-01-01+00', '1970-01-01+00']::timestamptz[])
+    WITH ORDINALITY AS t (event_at, n);
+CREATE TABLE silver.{dataset} AS SELECT * FROM raw.{dataset}_v1
+"""
+
+
+def test_rows_that_the_rule_of_times_would_have_refused_leave_silver(
+    admin: WarehouseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A warehouse of the release before: its odd rows go to quarantine, gold is told, and closed gates stay closed."""
+    everything = module.migrations()
+    with monkeypatch.context() as before:
+        before.setattr(module, "migrations", lambda: tuple(m for m in everything if m.version < 10))
+        migrate(admin)
+    with connect(admin.admin_url, "test") as connection:
+        connection.execute(
+            """INSERT INTO ops.load_ledger (path, kind, exchange, dataset, topic, cluster, epoch, partition,
+                start_offset, end_offset, rows, parsed, dead, ignored, hour_at, byte_size, checksum, version,
+                received_min, received_max)
+            VALUES ('p', 'data', 'upbit', 'trade', 't', 'c', 0, 0, 0, 2, 3, 3, 0, 0, '2026-04-13 10:00+00', 1, '', '',
+                '2026-04-13 10:00:01+00', '2026-04-13 10:00:01+00')"""
+        )
+        connection.execute(
+            """INSERT INTO ops.load_hour SELECT 1, hour, 1 FROM unnest(
+                ARRAY['2026-04-13 10:00+00', '2100-01-01+00', '1970-01-01+00']::timestamptz[]) AS hour"""
+        )
+        for dataset in ("trade", "ticker"):
+            connection.execute(
+                f"SELECT ops.ensure_raw_partition('{dataset}_v1', '{dataset}_v1_20260413', '2026-04-13')"
+            )
+            for statement in _OLD_ROWS.format(dataset=dataset).split(";"):
+                connection.execute(statement.encode())
+        connection.execute("ALTER TABLE silver.ticker ALTER COLUMN trade_price SET DEFAULT 1")
+        connection.execute("UPDATE silver.ticker SET trade_price = 1")
+        connection.execute("ALTER TABLE silver.ticker ALTER COLUMN trade_price SET NOT NULL")
+        for dataset, status in (("trade", "green"), ("ticker", "red")):
+            connection.execute(
+                "INSERT INTO ops.quality_run (exchange, dataset, status, loads, rows) VALUES ('upbit', %s, %s, 1, 1)",
+                [dataset, status],
+            )
+        connection.execute("INSERT INTO ops.gate (exchange, status, reason) VALUES ('upbit', 'red', 'odd')")
+    assert "0010_gates_and_times" in migrate(admin).applied
+    with connect(admin.admin_url, "test") as connection:
+
+        def rows(query: str) -> list[tuple[object, ...]]:
+            return connection.execute(query.encode()).fetchall()
+
+        assert rows("SELECT exchange, dataset, status, reason FROM ops.gate") == [("upbit", "ticker", "red", "odd")]
+        for dataset in ("trade", "ticker"):
+            assert rows(f"SELECT count(*), min(event_at) = '2026-04-13 10:00+00' FROM silver.{dataset}") == [(1, True)]
+        refused = "SELECT dataset, reason, to_char(hour_at, 'HH24:MI'), count(*) FROM silver.quarantine"
+        assert rows(f"{refused} GROUP BY 1, 2, 3 ORDER BY 1") == [
+            ("ticker", "implausible_event_at", "10:00", 2), ("trade", "implausible_event_at", "10:00", 2),
+        ]  # fmt: skip
+        assert rows("SELECT to_char(hour_at, 'YYYY-MM-DD HH24'), rows FROM ops.load_hour") == [("2026-04-13 10", 3)]
+        touched = (
+            "SELECT dataset, extract(year FROM bucket_at)::int FROM ops.touched_bucket JOIN ops.build USING (build_id)"
+        )
+        assert rows(f"{touched} ORDER BY 1, 2") == [
+            ("ticker", 1970), ("ticker", 2100), ("trade", 1970), ("trade", 2100),
+        ]  # fmt: skip
+        assert rows(
+            "SELECT attnotnull FROM pg_attribute WHERE attrelid = 'silver.ticker'::regclass AND attname = 'trade_price'"
+        ) == [(False,)]
+
+
 def test_a_warehouse_of_a_newer_release_is_left_alone(admin: WarehouseSettings) -> None:
     migrate(admin)
     with connect(admin.admin_url, "test") as connection:
