@@ -329,6 +329,7 @@ def test_identity_3_is_green_in_the_hour_of_receipt_and_knows_no_other(warehouse
     warehouse.connection.execute(
         "update ops.load_ledger set received_min = %s, received_max = %s", [at("12:00"), at("12:00")]
     )
+    warehouse.connection.execute("alter table raw.trade_v1_any rename to trade_v1_20260311")  # the day is still there
     warehouse.run("trade")
     info = warehouse.connection.info
     url = SecretStr(f"postgresql://tidemark_loader@{info.host}:{info.port}/{info.dbname}")
