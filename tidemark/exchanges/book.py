@@ -178,6 +178,8 @@ def impossible_level(row: Row) -> str:
     """The level of a change or snapshot that can't be, in words; empty: all can (the contract's rule of ``depth``)."""
     for side in ("ask", "bid"):
         prices, sizes = _levels(row, side)
+        if row[f"{side}_sizes"] is None:
+            continue  # not given, or in a unit that isn't known: no level is said to be so
         if len(prices) != len(sizes):
             return f"a side of {len(prices)} {side} prices and {len(sizes)} sizes"
         if prices and (min(prices) <= 0 or min(sizes) < 0):
