@@ -183,6 +183,14 @@ class LogSettings(Role):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
+class TransportSettings(Role):
+    """REST requests to exchanges."""
+
+    #: Directory in which all processes of this machine remember an exchange's ban of its address, shared by them; it
+    #: must belong to their user. Empty: a directory of the user in the system's temporary folder.
+    state_dir: str = ""
+
+
 class SlackSettings(Role):
     """Slack. Without a token nothing is posted; the digest page shows what would have been."""
 
@@ -274,6 +282,7 @@ class Settings(BaseSettings):
     producer: ProducerSettings = ProducerSettings()
     sink: SinkSettings = SinkSettings()
     monitor: MonitorSettings = MonitorSettings()
+    transport: TransportSettings = TransportSettings()
     log: LogSettings = LogSettings()
     slack: SlackSettings = SlackSettings()
     llm: LlmSettings = LlmSettings()

@@ -54,14 +54,16 @@ def _setup(loaded: settings.Settings, chosen: list[str] | None) -> app.Setup:
     if unknown:
         raise ValueError(f"no exchange {', '.join(unknown)}; there are: {', '.join(loaded.exchanges)}")
     exchanges = {name: loaded.exchanges[name] for name in chosen or loaded.exchanges}
-    return app.Setup(exchanges, loaded.kafka, loaded.producer, loaded.sink.group)
+    return app.Setup(exchanges, loaded.kafka, loaded.producer, loaded.sink.group, state_dir=loaded.transport.state_dir)
 
 
 def _show(worker: app.Worker, setup: app.Setup, monitor: settings.MonitorSettings) -> None:
     """Metrics and health, for as long as the process lives."""
     name = setup.producer.worker
     health = Health(name, worker.pulse, worker.readiness.report, monitor.stuck_after_s)
-    collector = ProducerCollector(worker.counts, worker.book_counts, worker.broker, worker.gate, worker.latency)
+    collector = ProducerCollector(
+        worker.counts, worker.book_counts, worker.broker, worker.gate, worker.latency, worker.bans
+    )
     serve(monitor.host, setup.producer.metrics_port, name, [collector], health)
 
 

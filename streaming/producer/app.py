@@ -35,7 +35,8 @@ from streaming.producer.session import Line
 from streaming.producer.snapshots import Snapshots
 from streaming.producer.subscriptions import SubscriptionWatch
 from streaming.producer.waiting import Backoff, Turnstile, first_of, wait_for
-from tidemark import naming
+from tidemark import bans, naming
+from tidemark.bans import Ban
 from tidemark.exchanges import registry
 from tidemark.exchanges.base import Exchange
 from tidemark.settings import ExchangeSettings, KafkaSettings, ProducerSettings
@@ -60,6 +61,8 @@ class Setup:
     producer: ProducerSettings
     sink_group: str
     heartbeat_s: float = HEARTBEAT_S
+    #: Where bans are remembered (TIDEMARK_TRANSPORT__STATE_DIR); empty: the machine's directory.
+    state_dir: str = ""
 
 
 async def run(setup: Setup, stop: asyncio.Event) -> int:
@@ -87,6 +90,12 @@ class Worker:
         self.readiness = Readiness(setup.exchanges.keys(), servers, self.counts, self.broker, self.gate)
         self.pulse = Pulse(manager, self.readiness.report)
         self.latency = Buckets(LATENCY_S)
+        directory = bans.directory(setup.state_dir)
+        #: By exchange: the ban of this address by the host of its REST interface, and by that of its sockets.
+        self.bans = {
+            name: (Ban(name, one.rest_url, directory), Ban(name, one.ws_url, directory))
+            for name, one in setup.exchanges.items()
+        }
         self.broker.on_turn = self._turn
         self.broker.on_latency = self.latency.observe
 
@@ -145,10 +154,11 @@ class Worker:
         for name, settings in self._setup.exchanges.items():
             exchange, counts = registry.get(name), self.counts[name]
             turnstile = Turnstile(exchange.connects_per_second)
-            breaker = Breaker(name, counts, producer.breaker_failures, producer.breaker_open_s)
+            rest_ban, socket_ban = self.bans[name]
+            breaker = Breaker(name, counts, producer.breaker_failures, producer.breaker_open_s, socket_ban)
             listeners = self._listeners(exchange, settings)
-            line = Line(exchange, producer, desk, self.gate, names, turnstile, breaker, counts, listeners)
-            feeds[name] = exchange, Feed(line, settings)
+            line = Line(exchange, producer, desk, self.gate, names, turnstile, breaker, counts, listeners, socket_ban)
+            feeds[name] = exchange, Feed(line, settings, rest_ban)
         return feeds
 
     def _listeners(self, exchange: Exchange, settings: ExchangeSettings) -> dict[str, FrameListener]:
@@ -159,7 +169,7 @@ class Worker:
             exchange,
             self._setup.producer.worker,
             lambda record: self.broker.send(*record),
-            Snapshots(exchange, settings),
+            Snapshots(exchange, settings, ban=self.bans[exchange.name][0]),
             self.book_counts[exchange.name],
         )
         return {DEPTH: keeper}

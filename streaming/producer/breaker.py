@@ -1,9 +1,10 @@
 """The circuit breaker of one exchange: when nothing works, most connections wait and one tries.
 
-Lives here: its three states. Doesn't: connecting (``session``).
+Contains: its three states. Does not contain: connecting (``session``), remembering a ban (``tidemark.bans``).
 
 Failures count while no connection of the exchange brings data: one that fails beside others that work has its own
-back-off. A refusal for too many requests opens it at once.
+back-off. A refusal for too many requests opens it at once. While the exchange's host has banned this address, nobody
+connects, whatever the state.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ import asyncio
 import structlog
 
 from streaming.producer.counts import ExchangeCounts
-from streaming.producer.waiting import first_of
+from streaming.producer.waiting import first_of, wait_for
+from tidemark.bans import Ban
 
 log = structlog.get_logger()
+
+#: Seconds after which the end of a ban is read again: another process may have lengthened or lifted it.
+_LOOK_AGAIN_S = 30.0
 
 
 class Breaker:
@@ -24,11 +29,14 @@ class Breaker:
     A trial that brings nothing, neither data nor an error, is over after ``open_s`` too.
     """
 
-    def __init__(self, exchange: str, counts: ExchangeCounts, failures: int, open_s: float) -> None:
+    def __init__(
+        self, exchange: str, counts: ExchangeCounts, failures: int, open_s: float, ban: Ban | None = None
+    ) -> None:
         self._exchange = exchange
         self._counts = counts
         self._most = failures
         self._open_s = open_s
+        self._ban = ban
         self._in_a_row = 0
         self._bringing = 0
         self._until = 0.0
@@ -37,6 +45,9 @@ class Breaker:
     async def admitted(self, stop: asyncio.Event) -> bool:
         """Wait until a connection may be tried; False when ``stop`` came first."""
         while not stop.is_set():
+            if self._ban is not None and (banned_s := self._ban.left_s) > 0:
+                await wait_for(stop, min(banned_s, _LOOK_AGAIN_S))
+                continue
             now = asyncio.get_running_loop().time()
             if self._counts.breaker == "closed":
                 return True

@@ -17,6 +17,7 @@ from streaming.producer.markets import MarketList
 from streaming.producer.plan import Key, Place, Planner
 from streaming.producer.session import Line, Session
 from streaming.producer.waiting import Backoff, wait_for
+from tidemark.bans import Ban
 from tidemark.exchanges.base import Unparsable
 from tidemark.settings import ExchangeSettings
 from tidemark.transport import TransportError
@@ -34,8 +35,10 @@ class _Running:
 class Feed:
     """Everything of one exchange. ``run`` ends when it is stopped, and for no other reason."""
 
-    def __init__(self, line: Line, settings: ExchangeSettings) -> None:
+    def __init__(self, line: Line, settings: ExchangeSettings, ban: Ban | None = None) -> None:
         self._line = line
+        #: The ban of this address by the host of the market list.
+        self._ban = ban
         self._configured = settings
         self._wanted = settings
         self._changed = asyncio.Event()
@@ -99,7 +102,7 @@ class Feed:
             self._changed.clear()
             wanted = self._wanted
             if not wanted.codes:
-                self._markets.update(await asyncio.to_thread(markets.listed, self._line.exchange, wanted))
+                self._markets.update(await asyncio.to_thread(markets.listed, self._line.exchange, wanted, self._ban))
             if stop.is_set():
                 return
             self._apply(self._planner.plan(wanted, wanted.codes or self._markets.codes))

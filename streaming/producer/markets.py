@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tidemark import bans
+from tidemark.bans import Ban
 from tidemark.exchanges.base import Exchange, Query, Unparsable
 from tidemark.settings import ExchangeSettings
 from tidemark.transport import Patience, Transport
+
+#: One attempt, and no wait in the thread: the feed that asks has a back-off of its own, which a stop ends.
+_PATIENCE = Patience(attempts=1, connect_timeout_s=3.0, read_timeout_s=10.0, wait_s=0.0)
 
 
 class MarketList:
@@ -38,21 +43,24 @@ class MarketList:
         self._known = (*kept, *(code for code in dict.fromkeys(listed) if code not in known))
 
 
-def listed(exchange: Exchange, settings: ExchangeSettings) -> tuple[str, ...]:
-    """All codes that are traded now. Blocks.
+def listed(exchange: Exchange, settings: ExchangeSettings, ban: Ban | None = None) -> tuple[str, ...]:
+    """All codes that are traded now. Blocks. ``ban``: where bans are remembered (None: the machine's directory).
 
     Raises:
-        TransportError: the exchange did not answer, or says no.
+        TransportError: the exchange did not answer, refuses, or has banned this address.
         Unparsable: the answer is no list of markets.
     """
     found: list[str] = []
-    patience = Patience(attempts=1, connect_timeout_s=3.0, read_timeout_s=10.0)
-    with Transport(settings.rest_url, exchange.rest.limits, exchange.rest.remaining, patience) as transport:
-        query: Query | None = exchange.rest.markets()
+    rest = exchange.rest
+    remembered = ban or Ban(exchange.name, settings.rest_url, bans.directory())
+    with Transport(
+        settings.rest_url, rest.limits, rest.remaining, _PATIENCE, ban=remembered, banned_until=rest.banned_until
+    ) as transport:
+        query: Query | None = rest.markets()
         while query is not None:
             answer = transport.get(query.request.path, query.request.params, query.request.group)
             rows = query.rows(answer.body, answer.asked_at)
-            found += [str(row["code"]) for row in rows if exchange.rest.is_traded(row)]
+            found += [str(row["code"]) for row in rows if rest.is_traded(row)]
             query = query.following(rows)
     if not found:
         raise Unparsable("no_markets", "the list of markets is empty")

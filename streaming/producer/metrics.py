@@ -17,6 +17,7 @@ from streaming.producer.books import BookCounts
 from streaming.producer.broker import Broker
 from streaming.producer.counts import Counts, ExchangeCounts
 from streaming.producer.gate import Gate
+from tidemark.bans import Ban
 
 #: Around the goal (5 ms) and the alert (200 ms).
 LATENCY_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0, 60.0)
@@ -55,13 +56,20 @@ class ProducerCollector(Collector):
     """Reads what the parts of a worker have counted, when Prometheus asks."""
 
     def __init__(
-        self, counts: Counts, books: Mapping[str, BookCounts], broker: Broker, gate: Gate, latency: Buckets
+        self,
+        counts: Counts,
+        books: Mapping[str, BookCounts],
+        broker: Broker,
+        gate: Gate,
+        latency: Buckets,
+        bans: Mapping[str, tuple[Ban, ...]] | None = None,
     ) -> None:
         self._counts = counts
         self._books = books
         self._broker = broker
         self._gate = gate
         self._latency = latency
+        self._bans = bans or {}
 
     def collect(self) -> Iterable[Metric]:
         """Every family of a producer. Called from another thread: it reads copies."""
@@ -79,6 +87,7 @@ class ProducerCollector(Collector):
             yield counter
         yield from _of_ends(counts)
         yield from _of_books(dict(self._books))
+        yield from _of_bans(self._bans)
         yield from self._of_worker()
         yield self._latency.family(
             f"{_PREFIX}delivery_seconds",
@@ -133,6 +142,17 @@ def _of_books(books: Mapping[str, BookCounts]) -> Iterable[Metric]:
         for exchange, counted in books.items():
             counter.add_metric([exchange], read(counted))
         yield counter
+
+
+def _of_bans(bans: Mapping[str, tuple[Ban, ...]]) -> Iterable[Metric]:
+    gauge = GaugeMetricFamily(
+        f"{_PREFIX}banned_seconds",
+        "Seconds until the ban of this machine's address ends, whichever process earned it; 0: none.",
+        labels=["exchange"],
+    )
+    for exchange, hosts in bans.items():
+        gauge.add_metric([exchange], max(ban.left_s for ban in hosts))
+    yield gauge
 
 
 def _sum(by_connection: Mapping[str, int]) -> int:

@@ -26,8 +26,10 @@ from streaming.producer.plan import Place
 from streaming.producer.records import ConnectionNames
 from streaming.producer.waiting import Backoff, Turnstile, first_of
 from streaming.producer.watch import Patience, Watch
+from tidemark.bans import Ban
 from tidemark.exchanges.base import Exchange
 from tidemark.settings import ProducerSettings
+from tidemark.transport import note_ban
 
 log = structlog.get_logger()
 
@@ -54,6 +56,8 @@ class Line:
     breaker: Breaker
     counts: ExchangeCounts
     listeners: Mapping[str, FrameListener] = field(default_factory=dict)
+    #: The ban of this address by the sockets' host; None: a refused handshake is remembered by the breaker only.
+    ban: Ban | None = None
 
 
 class Session:
@@ -209,16 +213,27 @@ class Session:
         except (OSError, WSError, asyncio.CancelledError) as error:
             await self._not_connected(link, url, error, stop)
             return False
+        if self._line.ban is not None:
+            self._line.ban.lift()
         return True
 
     async def _not_connected(self, link: Link, url: str, error: BaseException, stop: asyncio.Event) -> None:
         self._line.counts.failed_connects += 1
         log.warning("cannot connect", url=url, error=f"{type(error).__name__}: {error}"[:300])
         answer = error.response if isinstance(error, WSHandshakeError) else None
+        if isinstance(error, WSHandshakeError) and answer is not None:
+            self._remember_ban(int(answer.status), answer.headers, error.raw_body or b"")
         if not stop.is_set():
             self._line.breaker.failed(too_many=answer is not None and int(answer.status) in _TOO_MANY)
         if link.opened_at is not None:
             await self._end_of(link, End.LOST, "could not be opened")
+
+    def _remember_ban(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Keep the end of the ban that a refused handshake imposes, for every process of this machine."""
+        line = self._line
+        if line.ban is None or not note_ban(line.ban, status, headers, body, line.exchange.rest.banned_until):
+            return
+        log.error("banned", exchange=line.exchange.name, status=status, waiting_s=line.ban.left_s)
 
     async def _look_after(self, link: Link, place: Place) -> None:
         """What goes on beside a link as long as it is open."""

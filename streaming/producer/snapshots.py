@@ -1,7 +1,7 @@
 """Asking an exchange for books over REST: one question after another, at the exchange's pace.
 
-Lives here: the one line at which all keepers of an exchange stand, and waiting out a ban. Doesn't: when to ask, and
-when to ask again (``books``); how an answer is read (``tidemark.exchanges``).
+Contains: the one line at which all keepers of an exchange stand, and waiting out a ban. Does not contain: when to ask,
+and when to ask again (``books``); how an answer is read (``tidemark.exchanges``); remembering a ban (``tidemark.bans``).
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import structlog
 
+from tidemark import bans
+from tidemark.bans import UNNAMED_S, Ban
 from tidemark.exchanges.base import Exchange, Row
 from tidemark.exchanges.book_records import SnapshotRecord
 from tidemark.settings import ExchangeSettings
@@ -19,7 +21,8 @@ from tidemark.transport import BannedError, Patience, Transport
 
 log = structlog.get_logger()
 
-_PATIENCE = Patience(attempts=1, connect_timeout_s=3.0, read_timeout_s=5.0)
+#: A ban is waited out here, where the wait can be cancelled, never in the thread that asks.
+_PATIENCE = Patience(attempts=1, connect_timeout_s=3.0, read_timeout_s=5.0, wait_s=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,43 +37,45 @@ class Snapshot:
 class Snapshots:
     """Shared by all keepers of one exchange, since its limits are for the address.
 
-    A banned address asks nothing for ``ban_s`` seconds, and for twice as long after each ban that follows.
+    A banned address asks nothing until the end that the exchange names; where it names none, for ``ban_s`` seconds, and
+    for twice as long after each ban that follows. ``ban``: where bans are remembered (None: the machine's directory).
     """
 
-    def __init__(self, exchange: Exchange, settings: ExchangeSettings, *, ban_s: float = 150.0) -> None:
+    def __init__(
+        self, exchange: Exchange, settings: ExchangeSettings, *, ban_s: float = UNNAMED_S, ban: Ban | None = None
+    ) -> None:
+        rest = exchange.rest
         self._exchange = exchange
-        self._settings = settings
-        self._ban_s = self._first_ban_s = ban_s
         self._turn = asyncio.Lock()
-        self._transport = self._open()
+        self._ban = ban or Ban(exchange.name, settings.rest_url, bans.directory(), ban_s)
+        self._transport = Transport(
+            settings.rest_url,
+            rest.limits,
+            rest.remaining,
+            _PATIENCE,
+            ban=self._ban,
+            banned_until=rest.banned_until,
+        )
 
     async def ask(self, code: str) -> Snapshot:
         """The book of one market now.
 
         Raises:
-            TransportError: no usable answer; ask again later.
+            TransportError: no usable answer; ask again later. After a ban: once it has ended.
             Unparsable: the answer is no book.
         """
         async with self._turn:
             try:
-                snapshot = await asyncio.to_thread(self._ask, code)
+                return await asyncio.to_thread(self._ask, code)
             except BannedError as error:
-                log.error("banned", exchange=self._exchange.name, error=str(error), waiting_s=self._ban_s)
-                await asyncio.sleep(self._ban_s)
-                self._ban_s = min(2 * self._ban_s, 24 * 3600.0)
-                self._transport.close()
-                self._transport = self._open()
+                waiting_s = self._ban.left_s
+                log.error("banned", exchange=self._exchange.name, error=str(error), waiting_s=waiting_s)
+                await asyncio.sleep(waiting_s)
                 raise
-            self._ban_s = self._first_ban_s
-            return snapshot
 
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
-
-    def _open(self) -> Transport:
-        rest = self._exchange.rest
-        return Transport(self._settings.rest_url, rest.limits, rest.remaining, _PATIENCE)
 
     def _ask(self, code: str) -> Snapshot:
         query = self._exchange.rest.depth(code)

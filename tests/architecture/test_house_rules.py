@@ -18,10 +18,11 @@ PACKAGES = ("tidemark", "streaming", "alerts", "serving")
 
 #: Who may import what inside `tidemark`. A part that is not named here may import nothing of the house.
 LAYERS: dict[str, set[str]] = {
+    "tidemark.bans": set(),
     "tidemark.settings": set(),
     "tidemark.naming": set(),
     "tidemark.logs": set(),
-    "tidemark.transport": set(),
+    "tidemark.transport": {"tidemark.bans"},
     "tidemark.contracts": {"tidemark.naming"},
     "tidemark.exchanges": {"tidemark.contracts", "tidemark.naming", "tidemark.settings"},
     "tidemark.lake": {"tidemark.contracts", "tidemark.naming", "tidemark.settings"},
@@ -35,6 +36,7 @@ LAYERS: dict[str, set[str]] = {
         "tidemark.settings",
         "tidemark.logs",
         "tidemark.transport",
+        "tidemark.bans",
         "tidemark.exchanges",
         "tidemark.lake",
         "tidemark.warehouse",

@@ -1,12 +1,12 @@
 """Gaps: stretches of one stream that may lack rows, and what came of asking the exchange for them.
 
-Lives here: what a gap is, and the book of them, ``ops.gap``: written when found, settled when asked for or when the
-identity that found it holds again. Doesn't: finding them (``silence``, ``lost``, ``sequences``, ``volumes``), asking
-(``jobs.repair``).
+Contains: what a gap is, and their ledger, ``ops.gap``: written when found, settled when asked for or when the identity
+that found it holds again; and what came of asking, market by market (``ops.gap_code``). Does not contain: finding them
+(``silence``, ``lost``, ``sequences``, ``volumes``), asking (``jobs.repair``).
 
 A gap goes from *open* to one of three: *repaired* (rows came), *nothing_missing* (asked, and all was there) or
-*not_served* (the exchange doesn't have it any more; ``said`` is why). An identity that still fails opens it again,
-until asking has been in vain :data:`ATTEMPTS` times.
+*not_served* (the exchange doesn't have some of it any more; ``said`` is why). An identity that still fails opens it
+again, until all its questions were answered in vain :data:`ATTEMPTS` times.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from tidemark.completeness.verdicts import HOUR
 from tidemark.warehouse.connection import Connection
 
 State = Literal["open", "repaired", "nothing_missing", "not_served"]
-#: How often a gap is asked for before "the answer adds nothing" counts as the exchange's last word.
+#: What came of asking for one market: all its questions answered, refused for good, or to be asked again.
+CodeState = Literal["answered", "refused", "failed"]
+#: How many times all questions of a gap are answered before "the answer adds nothing" is the exchange's last word.
 ATTEMPTS: Final = 3
 #: Every market that is taken.
 ALL: Final = "*"
@@ -35,6 +37,7 @@ ON CONFLICT (exchange, stream, from_at, cause) DO UPDATE SET
     to_at = excluded.to_at, detail = excluded.detail, market = excluded.market,
     state = CASE WHEN gap.to_at IS DISTINCT FROM excluded.to_at THEN 'open' ELSE gap.state END,
     attempts = CASE WHEN gap.to_at IS DISTINCT FROM excluded.to_at THEN 0 ELSE gap.attempts END,
+    answers = CASE WHEN gap.to_at IS DISTINCT FROM excluded.to_at THEN 0 ELSE gap.answers END,
     repaired_at = CASE WHEN gap.to_at IS DISTINCT FROM excluded.to_at THEN NULL ELSE gap.repaired_at END
 """
 _REOPEN: Final = """
@@ -54,13 +57,24 @@ WHERE gap_id = ANY(%s)
 """
 _KNOWN: Final = """
 SELECT gap_id, stream, market, from_at, to_at, cause, detail, state, said, attempts, asked_at,
-    coalesce(repaired_rows, 0)
+    coalesce(repaired_rows, 0), answers
 FROM ops.gap WHERE exchange = %(exchange)s
     AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s))
     AND (%(first)s::timestamptz IS NULL OR coalesce(to_at, 'infinity') > %(first)s)
     AND (%(last)s::timestamptz IS NULL OR from_at < %(last)s)
 ORDER BY from_at, stream, cause
 """
+# An answer counts for the end that the gap had then; a refusal is about the market, whatever the end.
+_SETTLED_CODES: Final = """
+SELECT code, state, said FROM ops.gap_code
+WHERE gap_id = %s AND (state = 'refused' OR (state = 'answered' AND until_at = %s))
+"""
+_NOTE_CODE: Final = """
+INSERT INTO ops.gap_code (gap_id, code, state, said, until_at, asked_at) VALUES (%s, %s, %s, %s, %s, %s)
+ON CONFLICT (gap_id, code) DO UPDATE SET
+    state = excluded.state, said = excluded.said, until_at = excluded.until_at, asked_at = excluded.asked_at
+"""
+_FORGET_CODES: Final = "DELETE FROM ops.gap_code WHERE gap_id = %s AND state <> 'refused'"
 Key = tuple[str, datetime, str]
 #: Dataset, cause and event hour in which every gap would have been found.
 Judged = tuple[str, str, datetime]
@@ -112,6 +126,7 @@ class KnownGap:
     attempts: int
     asked_at: datetime | None
     rows: int
+    answers: int = 0
 
     @property
     def settled(self) -> bool:
@@ -178,9 +193,28 @@ def known(
     wanted = None if states is None else list(states)
     rows = connection.execute(_KNOWN, {"exchange": exchange, "states": wanted, "first": start, "last": end})
     return [
-        KnownGap(gap_id, Gap(stream, from_at, to_at, cause, detail, market), state, said, attempts, asked_at, rows)
-        for gap_id, stream, market, from_at, to_at, cause, detail, state, said, attempts, asked_at, rows in rows
+        KnownGap(
+            gap_id, Gap(stream, from_at, to_at, cause, detail, market), state, said, attempts, asked_at, n, answers
+        )
+        for gap_id, stream, market, from_at, to_at, cause, detail, state, said, attempts, asked_at, n, answers in rows
     ]
+
+
+def settled_codes(connection: Connection, one: KnownGap) -> dict[str, tuple[CodeState, str]]:
+    """The markets of a gap that need not be asked for again, with their state and the exchange's words."""
+    rows = connection.execute(_SETTLED_CODES, [one.gap_id, one.gap.to_at])
+    return {code: (state, said) for code, state, said in rows}
+
+
+def note_codes(
+    connection: Connection, one: KnownGap, outcomes: dict[str, tuple[CodeState, str]], now: datetime, *, keep: bool
+) -> None:
+    """Write what came of asking for these markets; ``keep=False``: of what was written before, only refusals stay."""
+    rows = [(one.gap_id, code, state, said, one.gap.to_at, now) for code, (state, said) in sorted(outcomes.items())]
+    with connection.transaction(), connection.cursor() as cursor:
+        if not keep:
+            cursor.execute(_FORGET_CODES, [one.gap_id])
+        cursor.executemany(_NOTE_CODE, rows)
 
 
 def _judged(dataset: str, cause: str, from_at: datetime, to_at: datetime | None, judged: Collection[Judged]) -> bool:

@@ -105,6 +105,23 @@ class NotServedError(Exception):
     """The exchange doesn't serve that (any more); the message says plainly what it does serve."""
 
 
+class UnknownMarketError(NotServedError):
+    """The exchange has answered that it knows no such market: a definite answer, asking again would not change it."""
+
+
+class Refusal(StrEnum):
+    """What an exchange's error means for the caller."""
+
+    #: It knows no such market (any more). Only for the exchange's definite answer about the market that was named.
+    UNKNOWN_MARKET = "unknown_market"
+    #: It passes by itself.
+    TRY_LATER = "try_later"
+    #: This address is banned.
+    BANNED = "banned"
+    #: Anything else: a wrong parameter, a missing right, a page of a proxy.
+    OTHER = "other"
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One HTTP GET: path and parameters on the exchange's REST host, and the rate limit it counts against."""
@@ -152,6 +169,17 @@ class DepthQuery(Query, Protocol):
         """At how many levels a side the answer is cut off; None: it holds all."""
 
 
+class StatesQuery(Query, Protocol):
+    """A question for the state of several markets, whose pages do not depend on each other's answers."""
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The codes that this page is about."""
+
+    def following(self, rows: Sequence[Row]) -> StatesQuery | None:
+        """The question for the next page, whatever this one was answered with."""
+
+
 class Rest(Protocol):
     """What an exchange serves over HTTP."""
 
@@ -161,6 +189,12 @@ class Rest(Protocol):
 
     def remaining(self, headers: Mapping[str, str]) -> int | None:
         """How many requests the exchange still allows in this second, where it says so."""
+
+    def refusal(self, status: int, body: bytes) -> Refusal:
+        """What an error means: an answer with this HTTP status, or one of 200 that holds an error. Never an error."""
+
+    def banned_until(self, body: bytes, at: datetime) -> datetime | None:
+        """The end of the ban that an answer written at ``at`` (UTC) names in its text; None: it names none."""
 
     def markets(self) -> Query:
         """Every market the exchange lists."""
@@ -182,10 +216,10 @@ class Rest(Protocol):
         ``since``. Bars without trades do not exist.
         """
 
-    def tickers(self, codes: Sequence[str]) -> Query:
+    def tickers(self, codes: Sequence[str]) -> StatesQuery:
         """The state of these markets now, as many a page as a request can hold."""
 
-    def snapshots(self, codes: Sequence[str]) -> Query:
+    def snapshots(self, codes: Sequence[str]) -> StatesQuery:
         """All that is said of the state of these markets now, as rows of the dataset ``snapshot``."""
 
     def depth(self, code: str) -> DepthQuery:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from tidemark.exchanges import messages
-from tidemark.exchanges.base import Query, Request, Row, Unparsable
+from tidemark.exchanges.base import Request, Row, StatesQuery, Unparsable
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class SnapshotQuery:
     """
 
     exchange: str
-    tickers: Query
+    tickers: StatesQuery
     codes: frozenset[str]
     code_field: str
     objects: Callable[[bytes], Sequence[Mapping[str, Any]]]
@@ -35,6 +35,11 @@ class SnapshotQuery:
     def request(self) -> Request:
         """The request of this page."""
         return self.tickers.request
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The codes that this page is about."""
+        return self.tickers.asked or tuple(sorted(self.codes))
 
     def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
         """One row a market."""

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from tidemark.completeness.sequences import BARS
-from tidemark.exchanges.base import NotServedError
+from tidemark.exchanges.base import NotServedError, UnknownMarketError
 from tidemark.jobs.fetch_trades import days
 from tidemark.jobs.fetching import SERIES_ERRORS, Fetcher, Progress, check_window, fetcher, instant
 from tidemark.lake.store import ObjectStore, StoreError, open_store
@@ -109,7 +109,7 @@ def run(
 
     Raises:
         BackfillError: some chunks failed.
-        TransportError: the list of markets can't be had, or the exchange has blocked this address.
+        TransportError: the list of markets can't be had, or the exchange has banned this address.
         ValueError: an empty window, or a dataset or interval whose past nobody serves.
     """
     check_window(window_start, window_end)
@@ -170,13 +170,18 @@ def _each(
     progress: Progress | None,
 ) -> BackfillSummary:
     refused, failed = [], []
+    unknown: dict[str, UnknownMarketError] = {}
     loaded = rows = 0
     for number, one in enumerate(left, 1):
         try:
+            if one.code in unknown:
+                raise unknown[one.code]  # it was asked for once: each further question has the same answer
             brought = _load(connection, store, fetch, dataset, one)
             _book(connection, fetch, dataset, one, brought, "")
             loaded, rows = loaded + 1, rows + brought
         except NotServedError as error:
+            if isinstance(error, UnknownMarketError):
+                unknown[one.code] = error
             _book(connection, fetch, dataset, one, 0, str(error))
             refused.append(f"{one}: {error}")
         except (*SERIES_ERRORS, StoreError) as error:

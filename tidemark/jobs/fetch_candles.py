@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from tidemark.jobs.fetching import FetchSummary, Progress, check_window, fetcher, finish
+from tidemark.exchanges.base import NotServedError, Unparsable
+from tidemark.jobs.fetching import FetchFailure, FetchSummary, Progress, Series, check_window, fetcher, finish
 from tidemark.settings import Settings
 
 DATASET: Final = "candle"
@@ -33,21 +34,22 @@ def run(
     none: those of the settings, else all it lists. Bars without trades don't exist.
 
     Raises:
-        FetchError: some series failed; the others have landed.
-        TransportError: the list of markets can't be had, or the exchange has blocked this address.
-        NotServedError: it serves no candles of that time.
+        FetchError: some series failed, or are not served; the others have landed.
+        TransportError: the list of markets can't be had, or the exchange has banned this address.
         ValueError: an empty window, or an interval that isn't served.
     """
     check_window(window_start, window_end)
     intervals = INTERVALS if interval is None else (interval,) if isinstance(interval, str) else tuple(interval)
     with fetcher(settings, exchange) as fetch:
         named = fetch.codes(codes, ask=not dry_run)
-        series = [
-            one
-            for width in intervals
-            for code in named
-            for one in fetch.history(DATASET, code, window_start, window_end, width)
-        ]
+        series: list[Series] = []
+        refused: list[FetchFailure] = []
+        for width in intervals:
+            for code in named:
+                try:
+                    series += fetch.history(DATASET, code, window_start, window_end, width)
+                except (NotServedError, Unparsable) as error:
+                    refused.append(FetchFailure(f"{exchange} {DATASET} {code} {width}", str(error)))
         if dry_run:
-            return fetch.plan(DATASET, series)
-        return finish(fetch.fetch(DATASET, series, progress))
+            return fetch.plan(DATASET, (one.key for one in series))
+        return finish(fetch.fetch(DATASET, series, progress, refused, chosen=bool(codes)))

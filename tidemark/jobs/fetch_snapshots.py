@@ -1,6 +1,7 @@
 """Fetch what an exchange says of the state of every market, as documents.
 
-Lives here: which series to ask. Doesn't: paging and landing (``jobs.fetching``), loading (``jobs.load``).
+Contains: which question to ask. Does not contain: paging, markets that the exchange does not have (``jobs.states``),
+landing (``jobs.fetching``), loading (``jobs.load``).
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from tidemark.jobs.fetching import FetchSummary, Progress, Series, fetcher, finish, instant
+from tidemark.jobs import states
+from tidemark.jobs.fetching import FetchSummary, Progress, fetcher, finish, instant
 from tidemark.settings import Settings
 
 DATASET: Final = "snapshot"
@@ -26,16 +28,17 @@ def run(
 ) -> FetchSummary:
     """Land the present state of the markets ``codes`` (none: those of the settings, else all): one object.
 
+    A market that the exchange does not have (any more) costs itself only: the summary names it.
+
     ``at`` (aware) is the time that the snapshot is due for: the same state at another time is another snapshot.
 
     Raises:
-        FetchError: the question failed.
+        FetchError: some markets' states could not be had; those of the others have landed.
         TransportError: the list of markets can't be had, or the exchange has blocked this address.
     """
     with fetcher(settings, exchange) as fetch:
         named = fetch.codes(codes, ask=not dry_run)
         key = f"{exchange} {DATASET} {instant(at)} {','.join(named)}"
-        series = [Series(key, fetch.exchange.rest.snapshots(named))]
         if dry_run:
-            return fetch.plan(DATASET, series)
-        return finish(fetch.fetch(DATASET, series, progress))
+            return fetch.plan(DATASET, [key])
+        return finish(states.land(fetch, DATASET, key, named, fetch.exchange.rest.snapshots, progress))

@@ -1,6 +1,7 @@
 """Fetch the state of every market over REST, as a snapshot.
 
-Lives here: which series to ask. Doesn't: paging and landing (``jobs.fetching``), loading (``jobs.load``).
+Contains: which question to ask. Does not contain: paging, markets that the exchange does not have (``jobs.states``),
+landing (``jobs.fetching``), loading (``jobs.load``).
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from tidemark.jobs.fetching import FetchSummary, Progress, Series, fetcher, finish
+from tidemark.jobs import states
+from tidemark.jobs.fetching import FetchSummary, Progress, fetcher, finish
 from tidemark.settings import Settings
 
 DATASET: Final = "ticker"
@@ -24,13 +26,15 @@ def run(
 ) -> FetchSummary:
     """Land the present state of the markets ``codes`` (none: those of the settings, else all): one object.
 
+    A market that the exchange does not have (any more) costs itself only: the summary names it.
+
     Raises:
-        FetchError: the question failed.
+        FetchError: some markets' states could not be had; those of the others have landed.
         TransportError: the list of markets can't be had, or the exchange has blocked this address.
     """
     with fetcher(settings, exchange) as fetch:
         named = fetch.codes(codes, ask=not dry_run)
-        series = [Series(f"{exchange} {DATASET} {','.join(named)}", fetch.exchange.rest.tickers(named))]
+        key = f"{exchange} {DATASET} {','.join(named)}"
         if dry_run:
-            return fetch.plan(DATASET, series)
-        return finish(fetch.fetch(DATASET, series, progress))
+            return fetch.plan(DATASET, [key])
+        return finish(states.land(fetch, DATASET, key, named, fetch.exchange.rest.tickers, progress))

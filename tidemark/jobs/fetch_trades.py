@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from tidemark.exchanges.base import NotServedError
+from tidemark.exchanges.base import NotServedError, Unparsable
 from tidemark.jobs.fetching import FetchFailure, FetchSummary, Progress, Series, check_window, fetcher, finish
 from tidemark.settings import Settings
 
@@ -48,11 +48,11 @@ def run(
             for code in named:
                 try:
                     series += fetch.history(DATASET, code, first, last)
-                except NotServedError as error:
+                except (NotServedError, Unparsable) as error:
                     refused.append(FetchFailure(f"{exchange} {DATASET} {code} {first:%Y-%m-%d}", str(error)))
         if dry_run:
-            return fetch.plan(DATASET, series)
-        return finish(fetch.fetch(DATASET, series, progress, refused))
+            return fetch.plan(DATASET, (one.key for one in series))
+        return finish(fetch.fetch(DATASET, series, progress, refused, chosen=bool(codes)))
 
 
 def days(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:

@@ -1,7 +1,8 @@
 """Asking an exchange over REST and landing the answer: what the ``fetch_*`` jobs share.
 
-Lives here: following a question page by page, writing its rows as one object of the lake, going on when one market
-fails. Doesn't: what to ask (``exchanges``), sending (``transport``), when (the jobs), loading (``jobs.load``).
+Contains: following a question page by page, what an exchange's error means for the question, writing the rows as one
+object of the lake, going on when one market fails. Does not contain: what to ask (``exchanges``), sending
+(``transport``), questions about many markets at once (``jobs.states``), when (the jobs), loading (``jobs.load``).
 
 A series (all pages about one market and window, say) is one object, named by what was asked and what was answered: the
 same answer to the same question is the same object, so asking again adds nothing. Verbatim answers stand in the column
@@ -18,10 +19,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from tidemark import naming
+from tidemark import bans, naming
+from tidemark.bans import Ban
 from tidemark.contracts import CONTRACTS, plausible
 from tidemark.exchanges import registry
-from tidemark.exchanges.base import NotServedError, Query, Row, Unparsable
+from tidemark.exchanges.base import NotServedError, Query, Refusal, Row, UnknownMarketError, Unparsable
 from tidemark.lake import parquet
 from tidemark.lake.parquet import VALUE_ERRORS, Footer
 from tidemark.lake.store import ObjectStore, open_store
@@ -30,6 +32,7 @@ from tidemark.transport import RefusedError, Transport, UnavailableError
 
 log = logging.getLogger(__name__)
 
+_OK: Final = 200
 #: What can be wrong with one series, so that the others are still fetched. A ban (418) ends all at once.
 SERIES_ERRORS: Final = (RefusedError, UnavailableError, Unparsable, NotServedError, *VALUE_ERRORS)
 Keep = Callable[[Row], bool]
@@ -54,6 +57,8 @@ class Series:
     key: str
     query: Query
     keep: Keep = lambda _: True
+    #: The market that it is about, the exchange's own code; empty: several.
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +79,19 @@ class FetchFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A market that was not fetched because the exchange does not have it, and why. That is no failure."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class FetchSummary:
-    """What a fetch did. ``landed`` are objects that are new, ``known`` those that lay there already."""
+    """What a fetch did. ``landed`` are objects that are new, ``known`` those that lay there already.
+
+    ``left_out`` are markets that the exchange does not have (any more); the others are complete without them.
+    """
 
     exchange: str
     dataset: str
@@ -86,18 +102,26 @@ class FetchSummary:
     rows: int
     failures: tuple[FetchFailure, ...] = ()
     dry_run: bool = False
+    left_out: tuple[LeftOut, ...] = ()
 
     def __str__(self) -> str:
-        """One line for a person."""
+        """One line for a person; the markets that were left out follow, the first ten with their reasons."""
         if self.dry_run:
             return f"{self.exchange} {self.dataset}: would ask {self.series} series"
         failed = f", {len(self.failures)} FAILED" if self.failures else ""
         counts = f"{self.landed} landed with {self.rows} rows, {self.known} known, {self.empty} empty"
-        return f"{self.exchange} {self.dataset}: {self.series} series, {counts}{failed}"
+        head = f"{self.exchange} {self.dataset}: {self.series} series, {counts}{failed}"
+        if not self.left_out:
+            return head
+        more = f"\n  and {len(self.left_out) - 10} more" if len(self.left_out) > 10 else ""
+        named = "".join(f"\n  {one.code} is left out: {one.reason}" for one in self.left_out[:10])
+        return f"{head}, {len(self.left_out)} markets left out{named}{more}"
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
+class Page:
+    """One answer as it came, when (UTC, our clock), and the rows in it."""
+
     body: bytes
     received_at: datetime
     rows: list[Row]
@@ -115,17 +139,28 @@ class Fetcher:
         self._settings = settings.exchanges[exchange]
         self._transport = transport
         self._store = store
+        self._listed: tuple[str, ...] | None = None
+
+    @property
+    def requests(self) -> int:
+        """How many requests were sent so far."""
+        return self._transport.sent
 
     def codes(self, chosen: Sequence[str] | None, *, ask: bool = True) -> tuple[str, ...]:
         """The exchange's own market codes: those chosen, else those of the settings, else all it lists.
 
-        With ``ask=False`` nothing is sent: then all it lists is ``*``.
+        With ``ask=False`` nothing is sent: then all it lists is ``*``. The list is asked for once.
         """
         named = tuple(chosen or ()) or self._settings.codes
         if named or not ask:
             return named or ("*",)
+        return self.listed() if self._listed is None else self._listed
+
+    def listed(self) -> tuple[str, ...]:
+        """The codes that the exchange lists now."""
         pages = self._pages(self.exchange.rest.markets())
-        return tuple(str(row["code"]) for page in pages for row in page.rows if row.get("code"))
+        self._listed = tuple(str(row["code"]) for page in pages for row in page.rows if row.get("code"))
+        return self._listed
 
     def history(self, dataset: str, code: str, start: datetime, end: datetime, interval: str = "") -> list[Series]:
         """The series that together bring what happened on one market from ``start`` up to ``end`` (aware).
@@ -139,8 +174,8 @@ class Fetcher:
         key = " ".join(word for word in words if word)
         keep = within(start, end)
         if len(queries) == 1:
-            return [Series(key, queries[0], keep)]
-        return [Series(f"{key} {n}/{len(queries)}", query, keep) for n, query in enumerate(queries, 1)]
+            return [Series(key, queries[0], keep, code)]
+        return [Series(f"{key} {n}/{len(queries)}", query, keep, code) for n, query in enumerate(queries, 1)]
 
     def fetch(
         self,
@@ -148,29 +183,59 @@ class Fetcher:
         series: Sequence[Series],
         progress: Progress | None = None,
         failures: Iterable[FetchFailure] = (),
+        *,
+        chosen: bool = True,
     ) -> FetchSummary:
-        """Ask every series and land what it says; a series that fails is named in the summary, with ``failures``."""
+        """Ask every series and land the answers; a series that fails is named in the summary, with ``failures``.
+
+        A market that the exchange does not know is asked for once. Where a person chose it, that is a failure; where it
+        comes from the settings or the list (``chosen=False``), it is left out.
+        """
         answers: list[Answered] = []
         failed = list(failures)
+        unknown: dict[str, str] = {}
         for number, one in enumerate(series, 1):
             try:
-                answers.append(self.land(dataset, one))
+                if one.code not in unknown:
+                    answers.append(self.land(dataset, one))
+            except UnknownMarketError as error:
+                unknown[one.code] = str(error)
+                if chosen:
+                    failed.append(FetchFailure(one.key, f"{type(error).__name__}: {error}"))
             except SERIES_ERRORS as error:
                 log.warning("%s can't be fetched: %s", one.key, error)
                 failed.append(FetchFailure(one.key, f"{type(error).__name__}: {error}"))
             if progress is not None:
                 progress(number, len(series), one.key)
+        left_out = () if chosen else tuple(LeftOut(code, reason) for code, reason in unknown.items())
+        if left_out and not answers:
+            failed.append(FetchFailure(f"{self.exchange.name} {dataset}", "the exchange knows none of the markets"))
+        return self.summary(dataset, len(series), answers, failed, left_out)
+
+    def summary(
+        self,
+        dataset: str,
+        series: int,
+        answers: Sequence[Answered],
+        failures: Iterable[FetchFailure],
+        left_out: Iterable[LeftOut],
+    ) -> FetchSummary:
+        """What came of so many series."""
         landed = [answer.rows for answer in answers if answer.new]
         empty = sum(not answer.rows for answer in answers)
         known = len(answers) - len(landed) - empty
-        name = self.exchange.name
-        return FetchSummary(name, dataset, len(series), len(landed), known, empty, sum(landed), tuple(failed))
+        return FetchSummary(
+            self.exchange.name, dataset, series, len(landed), known, empty, sum(landed), tuple(failures),
+            left_out=tuple(left_out),
+        )  # fmt: skip
 
-    def plan(self, dataset: str, series: Sequence[Series]) -> FetchSummary:
+    def plan(self, dataset: str, keys: Iterable[str]) -> FetchSummary:
         """Say what would be asked, and ask nothing."""
-        for one in series:
-            log.info("would ask for %s", one.key)
-        return FetchSummary(self.exchange.name, dataset, len(series), 0, 0, 0, 0, dry_run=True)
+        count = 0
+        for key in keys:
+            log.info("would ask for %s", key)
+            count += 1
+        return FetchSummary(self.exchange.name, dataset, count, 0, 0, 0, 0, dry_run=True)
 
     def land(self, dataset: str, series: Series) -> Answered:
         """Ask all pages of a series and write their rows as one object, unless the same answer lies there.
@@ -178,11 +243,14 @@ class Fetcher:
         Raises:
             One of SERIES_ERRORS, or BannedError.
         """
-        pages = list(self._pages(series.query))
+        return self.store(dataset, series.key, list(self._pages(series.query)), series.keep)
+
+    def store(self, dataset: str, key: str, pages: Sequence[Page], keep: Keep = lambda _: True) -> Answered:
+        """Write the rows of these pages as one object, unless the same answer to the same question lies there."""
         topic = naming.raw_topic(self.exchange.name, dataset)
-        digest = answer_digest(series.key, [page.body for page in pages])
+        digest = answer_digest(key, [page.body for page in pages])
         path = naming.rest_object(topic, digest)
-        rows = list(_numbered(topic, row_offset(digest), _enveloped(pages, series.keep)))
+        rows = list(_numbered(topic, row_offset(digest), _enveloped(pages, keep)))
         if not rows:
             return Answered(path, 0, new=False)
         received = [nanoseconds(row["received_at"]) for row in rows]
@@ -193,13 +261,40 @@ class Fetcher:
         data = parquet.write(CONTRACTS[dataset], rows, footer)
         return Answered(path, len(rows), self._store.put_new(path, data))
 
-    def _pages(self, query: Query | None) -> Iterator[_Page]:
-        while query is not None:
-            request = query.request
+    def page(self, query: Query) -> Page:
+        """Ask one page.
+
+        Raises:
+            UnknownMarketError: the exchange knows no such market.
+            RefusedError, UnavailableError, Unparsable: see there.
+            BannedError: this address is banned.
+        """
+        request = query.request
+        try:
             answer = self._transport.get(request.path, request.params, request.group)
+        except RefusedError as error:
+            raise self._meaning(query, error.status, error.body, error) from error
+        try:
             rows = query.rows(answer.body, self._asked_at or answer.asked_at)
-            yield _Page(answer.body, datetime.now(UTC), rows)
-            query = query.following(rows)
+        except Unparsable as error:
+            raise self._meaning(query, _OK, answer.body, error) from error
+        return Page(answer.body, datetime.now(UTC), rows)
+
+    def _meaning(self, query: Query, status: int, body: bytes, error: Exception) -> Exception:
+        """The error that a caller can act on: the same one, or what the exchange says that it means."""
+        name = self.exchange.name
+        meaning = self.exchange.rest.refusal(status, body)
+        if meaning is Refusal.UNKNOWN_MARKET and query.dataset != "market":
+            return UnknownMarketError(f"{name} knows no such market (any more): {type(error).__name__}: {error}")
+        if meaning in (Refusal.TRY_LATER, Refusal.BANNED):
+            return UnavailableError(f"{name} answered {query.request.key()} with an error that passes: {error}")
+        return error
+
+    def _pages(self, query: Query | None) -> Iterator[Page]:
+        while query is not None:
+            page = self.page(query)
+            yield page
+            query = query.following(page.rows)
 
 
 @contextmanager
@@ -211,7 +306,8 @@ def fetcher(settings: Settings, exchange: str, now: datetime | None = None) -> I
     """
     rest = registry.get(exchange).rest
     url = settings.exchanges[exchange].rest_url
-    with Transport(url, rest.limits, rest.remaining) as transport:
+    ban = Ban(exchange, url, bans.directory(settings.transport.state_dir))
+    with Transport(url, rest.limits, rest.remaining, ban=ban, banned_until=rest.banned_until) as transport:
         yield Fetcher(settings, exchange, transport, open_store(settings.lake), now)
 
 
@@ -272,7 +368,7 @@ def nanoseconds(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
 
 
-def _enveloped(pages: Iterable[_Page], keep: Keep) -> Iterator[dict[str, Any]]:
+def _enveloped(pages: Iterable[Page], keep: Keep) -> Iterator[dict[str, Any]]:
     for page in pages:
         kept = [row for row in page.rows if keep(row)]
         for number, row in enumerate(kept):

@@ -1,9 +1,11 @@
 """``tidemark repair``: what is missing is asked for at the exchange, and lands like everything else.
 
-Lives here: which gaps are due, what to ask for one, and what came of it. Doesn't: finding gaps (``completeness``), what
-an exchange serves (``exchanges``), landing (``jobs.fetching``), loading (``warehouse.load``).
+Contains: which gaps are due, what to ask for one, and what came of it. Does not contain: finding gaps
+(``completeness``), what an exchange serves (``exchanges``), landing (``jobs.fetching``), loading (``warehouse.load``).
 
-A gap's answer is landed as REST objects, loaded, and tied to the gap (``ops.gap_repair``). Rows that were there already
+A gap is asked for market by market. One whose market the exchange does not know is answered by that: the market is
+never asked for again, and the rest is repaired. Only the markets that failed are asked for in the next pass. A gap's
+answer is landed as REST objects, loaded, and tied to the gap (``ops.gap_repair``). Rows that were there already
 become duplicates in silver, where the socket's row stays. Run it twice, or two at once: each gap is asked for by one
 run at a time, and the same answer is the same object.
 """
@@ -22,24 +24,30 @@ from psycopg import sql
 
 from tidemark import naming
 from tidemark.completeness import gaps
-from tidemark.completeness.gaps import ALL, ATTEMPTS, JUDGED, Gap, KnownGap, State
+from tidemark.completeness.gaps import ALL, ATTEMPTS, JUDGED, CodeState, Gap, KnownGap, State
 from tidemark.completeness.sequences import BARS
 from tidemark.completeness.verdicts import HOUR, hour_of
 from tidemark.exchanges import registry
-from tidemark.exchanges.base import NotServedError
+from tidemark.exchanges.base import NotServedError, UnknownMarketError, Unparsable
 from tidemark.jobs import completeness
 from tidemark.jobs.fetch_trades import days
 from tidemark.jobs.fetching import SERIES_ERRORS, Fetcher, Progress, Series, check_window, fetcher, instant
 from tidemark.lake.store import ObjectStore, StoreError, open_store
 from tidemark.settings import Settings
+from tidemark.transport import BannedError, TransportError, UnavailableError
 from tidemark.warehouse.connection import Connection, connect
 from tidemark.warehouse.load import load_path
 
 log = logging.getLogger(__name__)
 #: Our clock and the exchange's may differ, and a silence is measured by ours.
 _MARGIN: Final = timedelta(minutes=1)
-#: Between two times of asking for the same gap: doubled with each.
+#: Between two times of asking for the same gap: doubled with each, up to the longest (the past is served for days).
 _PAUSE: Final = timedelta(minutes=10)
+_LONGEST_PAUSE: Final = timedelta(hours=6)
+#: Questions in a row that got no answer in spite of all retries: the exchange is away, and the run ends.
+_AWAY: Final = 3
+_SHOWN: Final = 600
+_ANSWERED: Final[tuple[CodeState, str]] = ("answered", "")
 _RECHECKED: Final = timedelta(days=2)
 #: What the exchanges serve the past of; everything else is known to be gone, but they are asked all the same.
 _ASKED_BY_HAND: Final = ("trade", "candle")
@@ -48,7 +56,8 @@ _ASKED: Final = "asked"
 _STATE: Final = "SELECT state FROM ops.gap WHERE gap_id = %s"
 _BOOK: Final = """
 UPDATE ops.gap SET
-    state = %(state)s, said = %(said)s, asked_at = %(now)s, attempts = attempts + %(answered)s,
+    state = %(state)s, said = %(said)s, asked_at = %(now)s,
+    attempts = attempts + %(asked)s, answers = answers + %(answered)s,
     repaired_rows = greatest(coalesce(repaired_rows, 0), %(rows)s),
     repaired_at = CASE WHEN %(state)s IN ('repaired', 'nothing_missing') THEN %(now)s END
 WHERE gap_id = %(gap_id)s
@@ -103,20 +112,46 @@ class RepairSummary:
 
 @dataclass
 class _Asked:
-    """What asking for one gap came to."""
+    """What asking for one gap came to, market by market; ``words`` are the exchange's on times it does not serve."""
 
-    series: int = 0
+    markets: int = 0
+    requests: int = 0
     paths: list[tuple[str, int]] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
+    answered: set[str] = field(default_factory=set)
+    refused: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    words: list[str] = field(default_factory=list)
+    banned: BannedError | None = None
+
+    @property
+    def outcomes(self) -> dict[str, tuple[CodeState, str]]:
+        """The state of each market, and why."""
+        return {
+            **dict.fromkeys(self.answered, _ANSWERED),
+            **{code: ("refused", said) for code, said in self.refused.items()},
+            **{code: ("failed", said) for code, said in self.failed.items()},
+        }
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Repair:
+    """One run: what it works with, what a person asks for in spite of earlier answers, and why it ends early."""
+
     settings: Settings
     connection: Connection
     store: ObjectStore
     fetch: Fetcher
+    by_hand: bool = False
+    again: frozenset[str] = frozenset()
+    unanswered: int = 0
+    banned: BannedError | None = None
+
+    @property
+    def stopped(self) -> str:
+        """Why nothing more is to be asked in this run; empty: go on."""
+        if self.banned is not None:
+            return str(self.banned)
+        return f"{_AWAY} questions in a row got no answer" if self.unanswered >= _AWAY else ""
 
     @property
     def exchange(self) -> str:
@@ -137,11 +172,12 @@ def run(
 ) -> RepairSummary:
     """Ask for every open gap that is due; with a window (aware) for that window, and for all unsettled gaps in it.
 
-    ``dataset`` and ``codes`` (the exchange's own) narrow it down. Afterwards the identities of the hours are computed
-    anew. A dry run says what it would ask, and asks nothing.
+    ``dataset`` and ``codes`` (the exchange's own) narrow it down; a market that the exchange has refused for good is
+    asked for again only where a person names it for a window. Afterwards the identities of the hours are computed
+    again. A dry run says what it would ask, and asks nothing.
 
     Raises:
-        BannedError: the exchange has blocked this address.
+        BannedError: the exchange has banned this address; what came before is booked.
         ValueError: half a window, or an empty one.
         StoreUnavailableError, WarehouseError: lake or warehouse don't answer.
     """
@@ -151,8 +187,8 @@ def run(
         connect(settings.warehouse.url, f"repair {exchange}") as connection,
         fetcher(settings, exchange, now) as fetch,
     ):
-        repair = _Repair(settings, connection, store, fetch)
         window = _window(window_start, window_end)
+        repair = _Repair(settings, connection, store, fetch, window is not None, frozenset(codes if window else ()))
         by_hand = _by_hand(repair, dataset, codes, window) if window else []
         due = _due(repair, dataset, codes, window, moment)
         if dry_run:
@@ -168,6 +204,8 @@ def run(
     rows = sum(one.rows for one, _, _ in done)
     summary = RepairSummary(exchange, dict(outcomes), rows, lines, recheck)
     log.info("%s", summary)
+    if repair.banned is not None:
+        raise repair.banned
     return summary
 
 
@@ -212,17 +250,24 @@ def _due(
         if one.gap.to_at is not None
         and dataset in (None, one.gap.dataset)
         and (not codes or not {*codes, ALL}.isdisjoint(one.gap.codes))
-        and (window is not None or one.asked_at is None or now - one.asked_at >= _PAUSE * 2**one.attempts)
+        and (window is not None or one.asked_at is None or now - one.asked_at >= _pause(one.attempts))
     ]
+
+
+def _pause(attempts: int) -> timedelta:
+    """How long a gap is left in peace that was asked for so many times."""
+    doublings: int = min(attempts, 16)
+    return min(_PAUSE * (1 << doublings), _LONGEST_PAUSE)
 
 
 def _plan(repair: _Repair, wanted: Sequence[Gap]) -> RepairSummary:
     """What would be asked, without asking anything."""
     lines = []
     for gap in wanted:
-        series, refused = _questions(repair, gap, ask=False)
+        asked = _Asked()
+        series = [one for each in _questions(repair, gap, asked, {}, ask=False).values() for one in each]
         lines += [_line(gap, f"{len(series)} questions")] if series else []
-        lines += [_line(gap, said) for said in sorted(set(refused))[:3]]
+        lines += [_line(gap, said) for said in sorted({*asked.words, *asked.failed.values()})[:3]]
     return RepairSummary(repair.exchange, {"open": len(wanted)}, 0, tuple(lines), dry_run=True)
 
 
@@ -233,6 +278,9 @@ def _each(
     repair: _Repair, due: Sequence[KnownGap], now: datetime, progress: Progress | None
 ) -> Iterator[tuple[KnownGap, State, str] | None]:
     for number, one in enumerate(due, 1):
+        if repair.stopped:
+            log.warning("%s: %s gaps wait for the next run: %s", repair.exchange, len(due) - number + 1, repair.stopped)
+            return
         with _mine(repair.connection, one) as mine:
             yield _one(repair, one, now) if mine else None
         if progress is not None:
@@ -255,50 +303,118 @@ def _mine(connection: Connection, one: KnownGap) -> Iterator[bool]:
 
 
 def _one(repair: _Repair, one: KnownGap, now: datetime) -> tuple[KnownGap, State, str]:
-    asked = _ask(repair, one.gap)
+    asked = _ask(repair, one)
+    if asked.banned is not None and not asked.requests:
+        return one, one.state, str(asked.banned)  # nothing was sent, so nothing is known that wasn't before
     rows = _book_objects(repair, one, asked)
     state, said = _judge(one, asked, rows)
+    gaps.note_codes(repair.connection, one, _worth_noting(asked), now, keep=bool(asked.failed))
     values = {"state": state, "said": said, "now": now, "rows": rows, "gap_id": one.gap_id}
-    repair.connection.execute(_BOOK, {**values, "answered": 0 if asked.failed else 1})
+    counts = {"asked": min(asked.requests, 1), "answered": 0 if asked.failed else 1}
+    repair.connection.execute(_BOOK, {**values, **counts})
     log.info("%s: %s", _line(one.gap, state), said)
     brought = KnownGap(one.gap_id, one.gap, state, said, one.attempts + 1, now, max(rows - one.rows, 0))
     return brought, state, said
 
 
-def _ask(repair: _Repair, gap: Gap) -> _Asked:
+def _worth_noting(asked: _Asked) -> dict[str, tuple[CodeState, str]]:
+    """Refusals always; which markets were answered only while others are still asked for."""
+    return asked.outcomes if asked.failed else {code: ("refused", said) for code, said in asked.refused.items()}
+
+
+def _ask(repair: _Repair, one: KnownGap) -> _Asked:
     """Ask, land and load; whatever fails is named."""
     asked = _Asked()
-    series, asked.refused = _questions(repair, gap)
-    asked.series = len(series)
-    for one in series:
-        try:
-            answer = repair.fetch.land(gap.dataset, one)
-            if answer.rows:
-                load_path(repair.connection, repair.store, answer.path)
-                asked.paths.append((answer.path, answer.rows))
-        except NotServedError as error:
-            asked.refused.append(str(error))
-        except (*SERIES_ERRORS, StoreError) as error:
-            log.warning("%s: %s", one.key, error)
-            asked.failed.append(f"{one.key}: {type(error).__name__}: {error}")
+    before = repair.fetch.requests
+    try:
+        for code, series in _questions(repair, one.gap, asked, _settled(repair, one)).items():
+            _ask_market(repair, one.gap.dataset, code, series, asked)
+    except BannedError as error:
+        asked.banned = error
+        asked.failed[ALL] = str(error)
+    repair.banned = repair.banned or asked.banned
+    asked.requests = repair.fetch.requests - before
     return asked
 
 
-def _questions(repair: _Repair, gap: Gap, *, ask: bool = True) -> tuple[list[Series], list[str]]:
-    """The series that bring a gap's rows, and what the exchange says of those it doesn't serve."""
+def _settled(repair: _Repair, one: KnownGap) -> dict[str, tuple[CodeState, str]]:
+    """The markets that were answered or refused before; a person who asks by hand wants the answered ones again."""
+    found = gaps.settled_codes(repair.connection, one)
+    return {
+        code: (state, said)
+        for code, (state, said) in found.items()
+        if (state == "refused" and code not in repair.again) or (state == "answered" and not repair.by_hand)
+    }
+
+
+def _ask_market(repair: _Repair, dataset: str, code: str, series: Sequence[Series], asked: _Asked) -> None:
+    """Ask all questions about one market. Its first definite refusal is the answer to all of them."""
+    for one in series:
+        if repair.stopped:
+            asked.failed[code] = f"not asked: {repair.stopped}"
+            return
+        try:
+            answer = repair.fetch.land(dataset, one)
+            repair.unanswered = 0
+            if answer.rows:
+                load_path(repair.connection, repair.store, answer.path)
+                asked.paths.append((answer.path, answer.rows))
+        except UnknownMarketError as error:
+            repair.unanswered = 0
+            asked.refused[code] = str(error)
+            return
+        except BannedError as error:
+            repair.banned = asked.banned = error
+            asked.failed[code] = f"{one.key}: {type(error).__name__}: {error}"
+        except (*SERIES_ERRORS, StoreError) as error:
+            log.warning("%s: %s", one.key, error)
+            repair.unanswered += isinstance(error, UnavailableError)
+            asked.failed.setdefault(code, f"{one.key}: {type(error).__name__}: {error}")
+    if code not in asked.failed:
+        asked.answered.add(code)
+
+
+def _questions(
+    repair: _Repair, gap: Gap, asked: _Asked, settled: dict[str, tuple[CodeState, str]], *, ask: bool = True
+) -> dict[str, list[Series]]:
+    """The series that bring a gap's rows, by market; ``asked`` gets what is known without asking.
+
+    Markets that are ``settled`` are left out. Where none is left, an identity has opened the gap again: all but the
+    refused ones are asked for once more.
+
+    Raises:
+        BannedError: the list of markets is needed, and this address is banned.
+    """
     if gap.dataset not in naming.STREAM_DATASETS or gap.dataset == "system":
-        return [], [f"{gap.dataset}: our own records, which no exchange has"]
-    codes = repair.fetch.codes(None, ask=ask) if ALL in gap.codes else gap.codes
+        asked.words.append(f"{gap.dataset}: our own records, which no exchange has")
+        return {}
+    try:
+        codes = repair.fetch.codes(None, ask=ask) if ALL in gap.codes else gap.codes
+    except BannedError:
+        raise
+    except (TransportError, Unparsable) as error:
+        asked.failed[ALL] = f"the list of markets: {type(error).__name__}: {error}"
+        return {}
+    asked.markets = len(codes)
+    asked.refused = {code: settled[code][1] for code in codes if code in settled and settled[code][0] == "refused"}
+    wanted = [code for code in codes if code not in asked.refused]
+    left = [code for code in wanted if code not in settled] or wanted
+    asked.answered = set(wanted) - set(left)
+    return {code: _series(repair, gap, code, asked) for code in left}
+
+
+def _series(repair: _Repair, gap: Gap, code: str, asked: _Asked) -> list[Series]:
+    """The questions about one market of a gap; times that are not served are noted in the exchange's words."""
     series: list[Series] = []
-    refused = []
     for interval in _intervals(repair, gap):
         for first, last in _spans(gap, interval, repair.fetch.now):
-            for code in codes:
-                try:
-                    series += repair.fetch.history(gap.dataset, code, first, last, interval)
-                except NotServedError as error:
-                    refused.append(str(error))
-    return series, refused
+            try:
+                series += repair.fetch.history(gap.dataset, code, first, last, interval)
+            except NotServedError as error:
+                asked.words.append(str(error))
+            except Unparsable as error:
+                asked.failed[code] = f"{type(error).__name__}: {error}"
+    return series
 
 
 def _intervals(repair: _Repair, gap: Gap) -> Sequence[str]:
@@ -340,16 +456,23 @@ def _book_objects(repair: _Repair, one: KnownGap, asked: _Asked) -> int:
 
 def _judge(one: KnownGap, asked: _Asked, rows: int) -> tuple[State, str]:
     """What a gap is after it was asked for."""
+    refused = [f"{code}: {said}" for code, said in sorted(asked.refused.items())]
+    more = f" ({len(refused)} of {asked.markets} markets)" if refused and asked.markets > 1 else ""
     if asked.failed:
-        return "open", f"{len(asked.failed)} of {asked.series} questions failed, first {asked.failed[0][:300]}"
-    if asked.refused:
-        more = f" ({len(asked.refused)} questions)" if len(asked.refused) > 1 else ""
-        return "not_served", f"{asked.refused[0]}{more}"
+        code, problem = next(iter(asked.failed.items()))
+        of = max(asked.markets, len(asked.failed))
+        said = f"{len(asked.failed)} of {of} markets failed, first {code}: {problem[:300]}"
+        return "open", f"{said}; not served is {refused[0][:300]}{more}" if refused else said
+    if refused:
+        return "not_served", f"{refused[0][:_SHOWN]}{more}"
+    if asked.words:
+        more = f" ({len(asked.words)} questions)" if len(asked.words) > 1 else ""
+        return "not_served", f"{asked.words[0]}{more}"
     if rows > one.rows:
         return "repaired", ""
     if one.gap.cause not in JUDGED:
         return ("repaired", "") if rows else ("nothing_missing", "asked, and everything was there")
-    times = one.attempts + 1
+    times = one.answers + 1
     said = f"asked {times} times: the answer holds nothing that isn't here"
     return ("not_served" if times >= ATTEMPTS else "open"), said
 

@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
 
 from tidemark.exchanges import layout, messages
-from tidemark.exchanges.base import NotServedError, Request, Row, Unparsable
-from tidemark.exchanges.binance import fields, frames, symbols
+from tidemark.exchanges.base import NotServedError, Refusal, Request, Row, Unparsable
+from tidemark.exchanges.binance import fields, frames, refusals, symbols
 from tidemark.exchanges.snapshots import SnapshotQuery
 from tidemark.exchanges.values import decimal, shown, unix_time
 
@@ -176,6 +176,11 @@ class TickersQuery:
             return Request("/fapi/v1/ticker/24hr", (), "tickers")
         return Request("/fapi/v1/ticker/24hr", (("symbol", self.code),), "ticker")
 
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The code of this page; none: all that are listed."""
+        return (self.code,) if self.code else ()
+
     def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
         """One row."""
 
@@ -208,6 +213,14 @@ class Rest:
         if not used.isdigit():
             return None
         return max(0, WEIGHT_A_MINUTE - _RESERVE - int(used)) // _HEAVY
+
+    def refusal(self, status: int, body: bytes) -> Refusal:
+        """What an error means (see ``base.Rest``)."""
+        return refusals.refusal(status, body)
+
+    def banned_until(self, body: bytes, at: datetime) -> datetime | None:
+        """The end of a ban (see ``base.Rest``)."""
+        return refusals.banned_until(body, at)
 
     def markets(self) -> MarketsQuery:
         """Every listed contract."""

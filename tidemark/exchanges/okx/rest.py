@@ -17,10 +17,10 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from tidemark.exchanges import messages
-from tidemark.exchanges.base import NotServedError, Request, Row, Unparsable
+from tidemark.exchanges.base import NotServedError, Refusal, Request, Row, Unparsable
 from tidemark.exchanges.layout import Layout
+from tidemark.exchanges.okx import refusals, symbols
 from tidemark.exchanges.okx import rows as events
-from tidemark.exchanges.okx import symbols
 from tidemark.exchanges.okx.symbols import Instrument
 from tidemark.exchanges.snapshots import SnapshotQuery
 from tidemark.exchanges.values import decimal, shown, text
@@ -36,8 +36,6 @@ _THREE_MONTHS: Final = timedelta(days=90)
 #: What the list of markets is asked for: what Tidemark takes from OKX. Options are listed by family only.
 _LISTED: Final = ("SWAP", "SPOT")
 _TYPES: Final = {"spot": "SPOT", "swap": "SWAP", "future": "FUTURES", "option": "OPTION"}
-#: Codes of errors that pass by themselves.
-_PASSING: Final = ("50001", "50004", "50011", "50013", "50026", "50040")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MARKET: Final = Layout(
     "market", (("state", "state", text), ("tick_size", "tickSz", decimal)), frozenset(("instId", "instType"))
@@ -162,6 +160,11 @@ class TickersQuery:
         """The request of this page."""
         return Request("/api/v5/market/tickers", (("instType", self.kinds[0]),), "tickers")
 
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The codes of this page's type."""
+        return tuple(sorted(code for code in self.codes if _TYPES[symbols.instrument(code).kind] == self.kinds[0]))
+
     def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
         """One row an instrument."""
         asked = [(item, m) for item, m in enumerate(_objects(body)) if m.get("instId") in self.codes]
@@ -214,6 +217,14 @@ class Rest:
     def remaining(self, headers: Mapping[str, str]) -> int | None:
         """It doesn't say."""
         return None
+
+    def refusal(self, status: int, body: bytes) -> Refusal:
+        """What an error means (see ``base.Rest``)."""
+        return refusals.refusal(status, body)
+
+    def banned_until(self, body: bytes, at: datetime) -> datetime | None:
+        """The end of a ban (see ``base.Rest``)."""
+        return refusals.banned_until(body, at)
 
     def markets(self) -> MarketsQuery:
         """Every listed swap and spot market."""
@@ -305,7 +316,7 @@ def _data(body: bytes) -> list[Any]:
         raise Unparsable("not_an_object", f"the answer is not an object with a code: {shown(body[:60])}")
     code = answer["code"]
     if code != "0":
-        reason = "try_later" if code in _PASSING else "exchange_error"
+        reason = "try_later" if code in refusals.PASSING else "exchange_error"
         raise Unparsable(reason, f"{shown(code)}: {str(answer.get('msg'))[:200]}")
     if not isinstance(answer.get("data"), list):
         raise Unparsable("not_an_object", f"the answer holds no list of data: {shown(body[:60])}")

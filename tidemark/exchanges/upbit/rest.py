@@ -16,9 +16,9 @@ from decimal import Decimal
 from typing import Any, ClassVar, Final, NoReturn
 
 from tidemark.exchanges import layout, messages
-from tidemark.exchanges.base import NotServedError, Request, Row, Unparsable
+from tidemark.exchanges.base import NotServedError, Refusal, Request, Row, Unparsable
 from tidemark.exchanges.snapshots import SnapshotQuery
-from tidemark.exchanges.upbit import fields, frames, symbols
+from tidemark.exchanges.upbit import fields, frames, refusals, symbols
 from tidemark.exchanges.values import boolean, shown
 
 _CANDLES_A_PAGE: Final = 200
@@ -139,6 +139,11 @@ class TickersQuery:
         """The request of this page."""
         return Request("/v1/ticker", (("markets", ",".join(self.codes)),), "ticker")
 
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The codes of this page."""
+        return self.codes
+
     def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
         """One row a market."""
         return _rows("ticker", body, lambda row, message: None)
@@ -159,6 +164,14 @@ class Rest:
         header = next((value for name, value in headers.items() if name.lower() == "remaining-req"), "")
         match = _SECOND.search(header)
         return int(match[1]) if match else None
+
+    def refusal(self, status: int, body: bytes) -> Refusal:
+        """What an error means (see ``base.Rest``)."""
+        return refusals.refusal(status, body)
+
+    def banned_until(self, body: bytes, at: datetime) -> datetime | None:
+        """The end of a ban (see ``base.Rest``)."""
+        return refusals.banned_until(body, at)
 
     def markets(self) -> MarketsQuery:
         """Every listed market."""
