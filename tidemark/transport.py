@@ -9,6 +9,7 @@ Nothing is sent that a browser would send (no Origin header: exchanges limit tho
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -70,17 +71,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long one question may take: attempts, back-off between them and time-outs, in seconds.
-
-    ``wait_s`` is the longest wait that an exchange may impose (a ban, a ``Retry-After``) on one attempt.
-    """
+    """How long one question may take: attempts, back-off between them and time-outs, in seconds."""
 
     attempts: int = 6
     backoff_min_s: float = 0.5
     backoff_max_s: float = 30.0
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 15.0
-    wait_s: float = 60.0
 
     def pause(self, failures: int) -> float:
         """Seconds before the next attempt: full jitter under a ceiling that doubles with each failure."""
@@ -123,7 +120,8 @@ class Transport:
 
     ``limits`` are requests a second by group; ``remaining`` reads from an answer's headers how many requests
     the server still allows in this second (None: unknown): at 0 the group waits for the next one. ``ban`` remembers
-    bans (None: for this transport only), and ``banned_until`` reads their ends from an answer's text.
+    bans (None: for this transport only), and ``banned_until`` reads their ends from an answer's text. An attempt waits
+    for ``longest_wait_s`` at most where the server asks for that (a ban, a ``Retry-After``).
     """
 
     def __init__(
@@ -137,6 +135,7 @@ class Transport:
         sleep: Callable[[float], None] = time.sleep,
         ban: Ban | None = None,
         banned_until: ReadEnd = lambda _body, _at: None,
+        longest_wait_s: float = 60.0,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._limits = {group: Limit(rate, clock, sleep) for group, rate in limits.items()}
@@ -145,6 +144,7 @@ class Transport:
         self._sleep = sleep
         self._ban = ban or Ban("the server", self._base_url)
         self._banned_until = banned_until
+        self._longest_wait_s = longest_wait_s
         #: Requests that were sent, answered or not.
         self.sent = 0
         self._session = requests.Session()
@@ -182,7 +182,7 @@ class Transport:
                 self._ban.lift()
                 return answer
             problem, wait = answer
-            if wait > self._patience.wait_s:
+            if wait > self._longest_wait_s:
                 raise UnavailableError(f"{self._base_url}{path}: {problem}; it asks to come again in {wait:.0f} s")
             if failures < self._patience.attempts and not self._ban.until:
                 self._sleep(wait or self._patience.pause(failures))
@@ -198,9 +198,9 @@ class Transport:
         """
         while (until := self._ban.until) > waited_for:
             left = self._ban.left_s
-            if left > self._patience.wait_s:
+            if left > self._longest_wait_s:
                 raise self._banned()
-            self._sleep(left)
+            self._sleep(math.ceil(left * 10) / 10)  # a moment too late rather than too early
             waited_for = until
         return waited_for
 

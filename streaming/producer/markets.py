@@ -15,7 +15,7 @@ from tidemark.settings import ExchangeSettings
 from tidemark.transport import Patience, Transport
 
 #: One attempt, and no wait in the thread: the feed that asks has a back-off of its own, which a stop ends.
-_PATIENCE = Patience(attempts=1, connect_timeout_s=3.0, read_timeout_s=10.0, wait_s=0.0)
+_PATIENCE = Patience(attempts=1, connect_timeout_s=3.0, read_timeout_s=10.0)
 
 
 class MarketList:
@@ -54,7 +54,13 @@ def listed(exchange: Exchange, settings: ExchangeSettings, ban: Ban | None = Non
     rest = exchange.rest
     remembered = ban or Ban(exchange.name, settings.rest_url, bans.directory())
     with Transport(
-        settings.rest_url, rest.limits, rest.remaining, _PATIENCE, ban=remembered, banned_until=rest.banned_until
+        settings.rest_url,
+        rest.limits,
+        rest.remaining,
+        _PATIENCE,
+        ban=remembered,
+        banned_until=rest.banned_until,
+        longest_wait_s=0.0,
     ) as transport:
         query: Query | None = rest.markets()
         while query is not None:

@@ -1,7 +1,7 @@
 """Asking an exchange for books over REST: one question after another, at the exchange's pace.
 
 Contains: the one line at which all keepers of an exchange stand, and waiting out a ban. Does not contain: when to ask,
-and when to ask again (``books``); how an answer is read (``tidemark.exchanges``); remembering a ban (``tidemark.bans``).
+and when to ask again (``books``); how an answer is read (``exchanges``); where a ban is remembered (``bans``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tidemark.transport import BannedError, Patience, Transport
 log = structlog.get_logger()
 
 #: A ban is waited out here, where the wait can be cancelled, never in the thread that asks.
-_PATIENCE = Patience(attempts=1, connect_timeout_s=3.0, read_timeout_s=5.0, wait_s=0.0)
+_PATIENCE = Patience(attempts=1, connect_timeout_s=3.0, read_timeout_s=5.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class Snapshots:
             _PATIENCE,
             ban=self._ban,
             banned_until=rest.banned_until,
+            longest_wait_s=0.0,
         )
 
     async def ask(self, code: str) -> Snapshot:

@@ -217,6 +217,6 @@ def test_an_exchange_that_does_not_answer_leaves_the_gap_open(place: Place, monk
     done = repair.run(settings, "upbit", now=NOW)
     assert done.outcomes == {"open": 1}
     assert "UnavailableError" in done.lines[0]
-    assert place.value("SELECT attempts FROM ops.gap") == 0
+    assert place.value("SELECT (attempts, answers)::text FROM ops.gap") == "(1,0)"
     assert repair.run(settings, "upbit", now=NOW + MINUTE).lines == (), "it is left in peace for a while"
     assert repair.run(place.settings, "upbit", now=NOW + HOUR).outcomes == {"repaired": 1}
