@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tidemark.bans import Ban
+from tidemark.exchanges import registry
 from tidemark.transport import (
     BannedError,
     Limit,
@@ -17,6 +22,7 @@ from tidemark.transport import (
     Transport,
     TransportError,
     UnavailableError,
+    retry_after_s,
 )
 
 Reply = tuple[int, dict[str, str], bytes]
@@ -150,6 +156,117 @@ def test_a_server_that_never_answers(clock: Clock) -> None:
         transport = Transport(silent.url, {"a": 10.0}, patience=patience, clock=clock, sleep=clock.sleep)
         with transport, pytest.raises(UnavailableError, match="ReadTimeout"):
             transport.get("/", (), "a")
+
+
+def banned_by(server: Server, clock: Clock, folder: Path, **more: Any) -> Transport:
+    """Another process's transport to the same server, with the machine's notes in ``folder``."""
+    ban = Ban("binance", server.url, folder)
+    return Transport(
+        server.url,
+        {"a": 10.0, "b": 10.0},
+        patience=Patience(attempts=3),
+        clock=clock,
+        sleep=clock.sleep,
+        ban=ban,
+        banned_until=registry.get("binance").rest.banned_until,
+        **more,
+    )
+
+
+IN_10_MINUTES = int((datetime.now(UTC) + timedelta(minutes=10)).timestamp())
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "least", "most"),
+    [
+        ({"Retry-After": "720"}, b"", 719, 721),
+        ({"retry-after": "720"}, b"IP banned until 1600000000000", 719, 721),
+        ({"Retry-After": formatdate(IN_10_MINUTES, usegmt=True)}, b"", 500, 601),
+        ({}, b'{"code":-1003,"msg":"IP(1.2.3.4) banned until %d000. Please"}' % IN_10_MINUTES, 500, 601),
+        ({"Retry-After": "100"}, b"IP banned until %d000" % IN_10_MINUTES, 500, 601),
+        ({"Retry-After": "99999999"}, b"", 3 * 86_400 - 5, 3 * 86_400 + 1),
+        ({"Retry-After": "soon"}, b"no", 145, 151),
+        ({"Retry-After": "0"}, b"", 145, 151),
+    ],
+)
+def test_nobody_asks_before_the_end_of_a_ban(
+    server: Server, clock: Clock, tmp_path: Path, headers: dict[str, str], body: bytes, least: float, most: float
+) -> None:
+    server.replies = [(418, headers, body), (200, {}, b"[]")]
+    for _ in range(3):
+        with (
+            banned_by(server, clock, tmp_path) as transport,
+            pytest.raises(
+                BannedError, match=r"binance .* has banned this address until .* UTC; nothing is sent"
+            ) as caught,
+        ):
+            transport.get("/v1/x", (), "a")
+        assert caught.value.until is not None
+        assert least <= (caught.value.until - datetime.now(UTC)).total_seconds() <= most
+    assert len(server.asked) == 1
+
+
+def test_a_date_is_measured_by_the_servers_own_clock(server: Server, clock: Clock, tmp_path: Path) -> None:
+    there = IN_10_MINUTES + 86_400  # a day ahead of us
+    named = {"Date": formatdate(there, usegmt=True), "Retry-After": formatdate(there + 300, usegmt=True)}
+    assert retry_after_s(named) == 300
+    assert retry_after_s({"Retry-After": "1.5"}) == 1.5
+    assert retry_after_s({"Retry-After": formatdate(0, usegmt=True)}) == 0
+    assert retry_after_s({}) == 0
+
+
+def test_a_short_ban_is_waited_out(server: Server, clock: Clock, tmp_path: Path) -> None:
+    server.replies = [(418, {"Retry-After": "30"}, b""), (200, {}, b"[3]")]
+    with banned_by(server, clock, tmp_path) as transport:
+        assert transport.get("/v1/x", (), "a").body == b"[3]"
+    assert clock.slept == [pytest.approx(30, abs=0.2)]
+
+
+def test_a_wait_that_is_named_is_neither_cut_nor_doubled(server: Server, clock: Clock, tmp_path: Path) -> None:
+    server.replies = [(429, {"Retry-After": "45"}, b""), (200, {}, b"[]")]
+    with banned_by(server, clock, tmp_path) as transport:
+        transport.get("/v1/x", (), "a")
+    assert clock.slept == [pytest.approx(45, abs=0.2)]
+
+
+def test_a_wait_that_is_too_long_is_told_and_nothing_is_sent_in_it(
+    server: Server, clock: Clock, tmp_path: Path
+) -> None:
+    server.replies = [(429, {"Retry-After": "120"}, b"slow down"), (200, {}, b"[]")]
+    for group in ("a", "b"):
+        with banned_by(server, clock, tmp_path) as transport, pytest.raises(BannedError, match="429 slow down"):
+            transport.get("/v1/x", (), group)
+    assert (len(server.asked), clock.slept) == (1, [])
+
+
+def test_an_outage_that_names_its_end_is_not_asked_into(server: Server, clock: Clock, tmp_path: Path) -> None:
+    server.replies = [(503, {"Retry-After": "600"}, b""), (200, {}, b"[]")]
+    with banned_by(server, clock, tmp_path) as transport:
+        with pytest.raises(UnavailableError, match="come again in 600 s"):
+            transport.get("/v1/x", (), "a")
+        assert transport.get("/v1/x", (), "a").body == b"[]", "it is no ban"
+
+
+def test_a_page_that_forbids_is_no_ban_unless_it_names_an_end(server: Server, clock: Clock, tmp_path: Path) -> None:
+    server.replies = [(403, {"Retry-After": "5"}, b"<html>Forbidden"), (403, {}, b"IP banned until %d" % IN_10_MINUTES)]
+    with banned_by(server, clock, tmp_path) as transport:
+        with pytest.raises(RefusedError) as caught:
+            transport.get("/v1/x", (), "a")
+        assert caught.value.body == b"<html>Forbidden"
+        with pytest.raises(BannedError):
+            transport.get("/v1/x", (), "a")
+
+
+def test_an_answer_after_a_ban_ends_its_growth(server: Server, clock: Clock, tmp_path: Path) -> None:
+    server.replies = [(418, {}, b""), (200, {}, b"[]")]
+    wall = Clock()
+    ban = Ban("x", server.url, tmp_path, clock=wall)
+    with Transport(server.url, {"a": 10.0}, clock=clock, sleep=clock.sleep, ban=ban) as transport:
+        with pytest.raises(BannedError):
+            transport.get("/v1/x", (), "a")
+        wall.now += 151
+        transport.get("/v1/x", (), "a")
+    assert (ban.note(), transport.sent) == (None, 2)
 
 
 def test_a_ban_stops_everything(server: Server, transport: Transport) -> None:

@@ -129,7 +129,7 @@ def run(
                 log.info("would ask for %s %s %s", exchange, dataset, one)
             before = len(wanted) - len(left)
             return BackfillSummary(exchange, dataset, len(wanted), 0, before, 0, dry_run=True)
-        summary = _each(connection, store, fetch, dataset, wanted, left, progress)
+        summary = _each(connection, store, fetch, dataset, wanted, left, bool(codes), progress)
     log.info("%s", summary)
     if summary.failures:
         raise BackfillError(summary)
@@ -167,23 +167,33 @@ def _each(
     dataset: str,
     wanted: Sequence[Chunk],
     left: Sequence[Chunk],
+    chosen: bool,
     progress: Progress | None,
 ) -> BackfillSummary:
+    """Load what is left. A market that the exchange does not know is asked for once.
+
+    Where a person chose that market, it is a failure (a misspelt code must not look done); else it is booked as not
+    served.
+    """
     refused, failed = [], []
-    unknown: dict[str, UnknownMarketError] = {}
+    unknown: dict[str, str] = {}
     loaded = rows = 0
     for number, one in enumerate(left, 1):
         try:
             if one.code in unknown:
-                raise unknown[one.code]  # it was asked for once: each further question has the same answer
+                raise UnknownMarketError(unknown[one.code])
             brought = _load(connection, store, fetch, dataset, one)
             _book(connection, fetch, dataset, one, brought, "")
             loaded, rows = loaded + 1, rows + brought
         except NotServedError as error:
-            if isinstance(error, UnknownMarketError):
-                unknown[one.code] = error
-            _book(connection, fetch, dataset, one, 0, str(error))
-            refused.append(f"{one}: {error}")
+            is_unknown = isinstance(error, UnknownMarketError)
+            if not (is_unknown and chosen):
+                _book(connection, fetch, dataset, one, 0, str(error))
+                refused.append(f"{one}: {error}")
+            elif one.code not in unknown:
+                failed.append(f"{one}: {type(error).__name__}: {error}")
+            if is_unknown:
+                unknown[one.code] = str(error)
         except (*SERIES_ERRORS, StoreError) as error:
             log.warning("%s can't be loaded: %s", one, error)
             failed.append(f"{one}: {type(error).__name__}: {error}")
