@@ -8,7 +8,7 @@ RUN python -m venv /venv \
 
 FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --create-home tidemark \
-    && install -d -o tidemark /app /opt/airflow
+    && install -d -o tidemark /app /opt/airflow /var/lib/tidemark-bans
 WORKDIR /app
 COPY --from=build /venv /venv
 COPY --chown=tidemark tidemark ./tidemark

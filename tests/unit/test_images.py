@@ -64,6 +64,18 @@ def test_images_run_as_nobody_in_particular() -> None:
         assert users[-1] == "10001", name
 
 
+def test_a_ban_is_remembered_by_all_containers_that_ask_exchanges() -> None:
+    """The same directory for all, on a volume that belongs to the user they run as."""
+    services = compose()["services"]
+    for name, service in services.items():
+        if service.get("image") not in ("tidemark", "tidemark-worker"):
+            continue
+        folder = service["environment"]["TIDEMARK_TRANSPORT__STATE_DIR"]
+        assert f"bans:{folder}" in service["volumes"], name
+        for image in ("Dockerfile", "Dockerfile_Worker"):
+            assert re.search(rf"install -d -o tidemark .*{folder}\b", (ROOT / image).read_text("utf-8")), image
+
+
 def test_the_worker_image_has_no_airflow_and_no_dbt() -> None:
     lock = (ROOT / "requirements-worker.lock").read_text("utf-8")
     assert "confluent-kafka==" in lock

@@ -36,7 +36,8 @@ INTERVAL = Param(
 )  # fmt: skip
 HINT = """
 What is fetched lands in the lake under a name made of the question and the answer, and is loaded from there: the same
-answer to the same question adds nothing. The exchange's rate limit is kept, and its 429 waited for.
+answer to the same question adds nothing. The exchange's rate limit is kept, and its 429 waited for; while it has banned
+this address, nothing is sent. A market that it does not have (any more) is left out and named, the others land.
 
 **By hand:** choose in the form; *Dry run* says how many questions would be asked. **When it fails:** what has landed
 stays, and the log names what is missing; run it again.

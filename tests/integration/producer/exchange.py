@@ -167,6 +167,9 @@ class ScriptedExchange:
     script: Script
     answers_pings: bool = True
     refuse: int = 0
+    #: What refused handshakes are answered with: status, headers, body. None: a plain 404.
+    refusal: tuple[int, dict[str, str], bytes] | None = None
+    refused_at: list[float] = field(default_factory=list)
     url: str = ""
     tls: ssl.SSLContext | None = None
     clients: list[Client] = field(default_factory=list)
@@ -174,11 +177,16 @@ class ScriptedExchange:
     #: What a script noted.
     sent: dict[Any, Any] = field(default_factory=dict)
 
-    def listener(self, request: picows.WSUpgradeRequest) -> Client | None:
+    def listener(self, request: picows.WSUpgradeRequest) -> Client | picows.WSUpgradeResponseWithListener | None:
         """A new connection, or a refusal."""
         if self.refuse:
             self.refuse -= 1
-            return None
+            self.refused_at.append(time.monotonic())
+            if self.refusal is None:
+                return None
+            status, sent, body = self.refusal
+            answer = picows.WSUpgradeResponse.create_error_response(status, body, sent)
+            return picows.WSUpgradeResponseWithListener(answer, None)
         headers = {str(name).lower(): str(value) for name, value in request.headers.items()}
         self.clients.append(Client(self, len(self.clients), headers))
         return self.clients[-1]

@@ -212,6 +212,20 @@ def test_a_ban_is_waited_out(play: Callable[[Play], Stage]) -> None:
     assert stage.server.asked == ["BTCUSDT"] * 2
 
 
+@pytest.mark.parametrize(("status", "least"), [(418, 1.0), (429, 1.0)])
+def test_a_ban_is_waited_out_to_the_time_that_the_exchange_names(
+    play: Callable[[Play], Stage], status: int, least: float
+) -> None:
+    async def script(stage: Stage) -> None:
+        until_ms = int(time.time() * 1000) + 1500
+        stage.server.answers.append((status, b'{"code":-1003,"msg":"IP banned until %d."}' % until_ms))
+        began = time.monotonic()
+        await stage.stands()
+        assert least <= time.monotonic() - began < 5, "not 0.2 s, which is for ends that are not named"
+
+    assert play(script).server.asked == ["BTCUSDT"] * 2
+
+
 def test_changes_during_an_outage_of_rest_are_held_for_the_book(play: Callable[[Play], Stage]) -> None:
     async def script(stage: Stage) -> None:
         stage.server.answers.extend([(503, b"")] * 4)

@@ -380,3 +380,42 @@ def _text(payload: bytes) -> tuple[object, bytes]:
     from picows import WSMsgType
 
     return WSMsgType.TEXT, payload
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (429, {"Retry-After": "2"}, b""),
+        (418, {"Retry-After": "2"}, b""),
+        (418, {}, b'{"error":{"name":"too_many_requests","message":"You are blocked for 2 seconds."}}'),
+    ],
+)
+def test_a_ban_at_the_handshake_is_kept_by_all_connections(
+    exchange_like: Like,
+    kafka_bootstrap: str,
+    producing: Producing,
+    status: int,
+    headers: dict[str, str],
+    body: bytes,
+) -> None:
+    name = exchange_like()
+    server = ScriptedExchange(lambda client: tick(client, "trade"), refuse=1, refusal=(status, headers, body))
+
+    async def scene() -> None:
+        async with server.running() as exchange:
+            settings = exchange.settings(datasets=("trade",), codes=("KRW-C0", "KRW-C1"))
+            limits = {"codes_per_connection": 1, "breaker_open_s": 0.1}
+            async with producing(kafka_bootstrap, settings, name=name, **limits) as producer:
+                counts = producer.worker.counts[name]
+                await until(lambda: bool(exchange.refused_at))
+                rest, socket = producer.worker.bans[name]
+                await until(lambda: socket.left_s > 1 or counts.connections == 2)
+                assert (rest.until, socket.left_s <= 2) == (0.0, True)
+                await until(lambda: counts.connections == 2)
+                assert await producer.end() == 0
+                late = [client.opened_at - exchange.refused_at[0] for client in exchange.clients]
+                assert sum(one >= 1.9 for one in late) >= 1, "the one that was refused waits"
+                assert not [one for one in late if 0.2 < one < 1.9], "and nobody else tries meanwhile"
+                assert socket.note() is None, "an answer ends it"
+
+    run(scene)

@@ -12,6 +12,7 @@ from streaming.metrics import Buckets
 from streaming.producer.books import BookCounts
 from streaming.producer.counts import Counts, End
 from streaming.producer.metrics import LATENCY_S, ProducerCollector
+from tidemark.bans import Ban
 from tidemark.lake.parquet import Footer
 
 TOPIC = "raw.upbit.trade.v1"
@@ -32,8 +33,8 @@ def everything() -> list[Collector]:
     return [SinkCollector(meter, lambda: vitals), ProducerCollector(*producer_parts())]
 
 
-def producer_parts() -> tuple[Counts, dict[str, BookCounts], Any, Any, Buckets]:
-    """Counts, books, broker, gate and latency of a producer; broker and gate are no more than their figures."""
+def producer_parts() -> tuple[Counts, dict[str, BookCounts], Any, Any, Buckets, dict[str, tuple[Ban, ...]]]:
+    """Counts, books, broker, gate, latency and bans of a producer; broker and gate are no more than their figures."""
     latency = Buckets(LATENCY_S)
     latency.observe(0.004, 90)
     latency.observe(0.3, 10)
@@ -48,4 +49,7 @@ def producer_parts() -> tuple[Counts, dict[str, BookCounts], Any, Any, Buckets]:
     upbit.newest_ns = 1_500_000_000
     broker = SimpleNamespace(buffered_bytes=32, fill=0.5, in_flight=7, delivered=100, failures=0)
     gate = SimpleNamespace(held=True, held_s=1.5, times_held=2)
-    return counts, {"upbit": BookCounts(changes=8, breaks=2)}, broker, gate, latency
+    banned = Ban("upbit", "https://upbit.example", clock=lambda: 1_000.0)
+    banned.begin(1_720.0, "418")
+    bans = {"upbit": (Ban("upbit", "wss://upbit.example"), banned)}
+    return counts, {"upbit": BookCounts(changes=8, breaks=2)}, broker, gate, latency, bans

@@ -68,6 +68,7 @@ def test_every_value_is_the_counted_one(server: Server) -> None:
         ("tidemark_producer_silences_total", (("dataset", "trade"), ("exchange", "upbit"))): 3,
         ("tidemark_producer_book_changes_total", (("exchange", "upbit"),)): 8,
         ("tidemark_producer_breaker_open", (("exchange", "upbit"),)): 1,
+        ("tidemark_producer_banned_seconds", (("exchange", "upbit"),)): 720,
         ("tidemark_producer_silent_streams", (("exchange", "upbit"),)): 4,
         ("tidemark_producer_last_frame_timestamp_seconds", (("exchange", "upbit"),)): 1.5,
         ("tidemark_producer_buffer_ratio", ()): 0.5,
