@@ -10,7 +10,7 @@ A row is a dict with exactly the contract's own columns as keys, the envelope no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -40,6 +40,40 @@ class Parsed:
     """The events of one frame, in its order; the place in the list is the row's ``item``."""
 
     rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A row of a REST answer that cannot be read: it is left out, and every other row of the answer is taken.
+
+    ``item`` is its position in the answer, ``code`` the market code that it names (None: it names none as text),
+    ``reason`` and ``message`` are those of :class:`Unparsable`, and ``value`` is the row as decoded JSON (None where
+    it is not even that).
+    """
+
+    item: int
+    code: str | None
+    reason: str
+    message: str
+    value: object = None
+
+    def __str__(self) -> str:
+        """One line for a log or a summary."""
+        named = f"{self.code}: " if self.code else ""
+        return f"row {self.item}: {named}{self.reason}: {self.message}"
+
+
+class Rows(list[Row]):
+    """The rows of one answer in its order, with those that were ``set_aside`` because they cannot be read."""
+
+    def __init__(self, rows: Iterable[Row] = (), set_aside: Iterable[SetAside] = ()) -> None:
+        super().__init__(rows)
+        self.set_aside: tuple[SetAside, ...] = tuple(set_aside)
+
+    @property
+    def answered(self) -> int:
+        """How many rows the answer held, readable or not."""
+        return len(self) + len(self.set_aside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +180,13 @@ class Query(Protocol):
     def request(self) -> Request:
         """The request of this page."""
 
-    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+    def rows(self, body: bytes, asked_at: datetime) -> Rows:
         """The rows of an answer, in its order; ``asked_at`` (UTC) is for answers that carry no time.
 
+        A row that cannot be read is set aside and costs no other row.
+
         Raises:
-            Unparsable: the answer is not what this question is answered with.
+            Unparsable: the answer as a whole is not what this question is answered with.
         """
 
     def following(self, rows: Sequence[Row]) -> Query | None:

@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, ClassVar
 
-from tidemark.exchanges import messages
-from tidemark.exchanges.base import Request, Row, StatesQuery, Unparsable
+from tidemark.exchanges import answers, messages, values
+from tidemark.exchanges.base import Request, Row, Rows, StatesQuery, Unparsable
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotQuery:
     """The question for tickers, its answer kept as documents of the markets ``codes``; others are left out.
 
-    ``objects`` finds the objects in an answer, ``code_field`` names the field with the market's code, ``market`` makes
+    ``elements`` splits an answer into its rows, ``code_field`` names the field with the market's code, ``market`` makes
     the canonical symbol of it.
     """
 
@@ -27,7 +27,7 @@ class SnapshotQuery:
     tickers: StatesQuery
     codes: frozenset[str]
     code_field: str
-    objects: Callable[[bytes], Sequence[Mapping[str, Any]]]
+    elements: Callable[[bytes], Sequence[bytes]]
     market: Callable[[str], str]
     dataset: ClassVar[str] = "snapshot"
 
@@ -41,10 +41,13 @@ class SnapshotQuery:
         """The codes that this page is about."""
         return self.tickers.asked or tuple(sorted(self.codes))
 
-    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+    def rows(self, body: bytes, asked_at: datetime) -> Rows:
         """One row a market."""
-        asked = [one for one in self.objects(body) if one.get(self.code_field) in self.codes]
-        return [self._row(str(one[self.code_field]), one, asked_at) for one in asked]
+
+        def read(item: int, element: bytes, document: dict[str, Any]) -> Row:
+            return self._row(values.text(document.get(self.code_field), self.code_field), document, asked_at)
+
+        return answers.read(self.elements(body), self.code_field, read, codes=self.codes, unique=True)
 
     def following(self, rows: Sequence[Row]) -> SnapshotQuery | None:
         """The next markets."""

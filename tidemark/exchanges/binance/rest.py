@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
 
-from tidemark.exchanges import layout, messages
-from tidemark.exchanges.base import NotServedError, Refusal, Request, Row, Unparsable
+import msgspec
+
+from tidemark.exchanges import answers, layout, messages
+from tidemark.exchanges.base import NotServedError, Refusal, Request, Row, Rows, Unparsable
 from tidemark.exchanges.binance import fields, frames, refusals, symbols
 from tidemark.exchanges.snapshots import SnapshotQuery
-from tidemark.exchanges.values import decimal, shown, unix_time
+from tidemark.exchanges.values import decimal, integer, shown, text, unix_time
 
 WEIGHT_A_MINUTE: Final = 2_400
 #: What a request of each group weighs. Bars come 1,000 a page: 1,500 would weigh twice as much.
@@ -34,6 +36,13 @@ _HOUR: Final = timedelta(hours=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class _Contracts(msgspec.Struct):
+    symbols: msgspec.Raw
+
+
+_CONTRACTS: Final = msgspec.json.Decoder(_Contracts)
+
+
 @dataclass(frozen=True, slots=True)
 class MarketsQuery:
     """Every listed contract. The answer's clock may be hours off (seen in 2021): ``event_at`` is when it was asked."""
@@ -45,13 +54,19 @@ class MarketsQuery:
         """The request."""
         return Request("/fapi/v1/exchangeInfo", (), "market")
 
-    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
-        """One row a contract. One whose code has no known quote has no market: it is refused later, and seen."""
-        answer = _object(body)
-        symbol_list = answer.get("symbols")
-        if not isinstance(symbol_list, list) or not all(isinstance(one, dict) for one in symbol_list):
-            raise Unparsable("not_an_object", f"the answer has no list of symbols: {shown(body[:60])}")
-        return [_market(message, asked_at) for message in symbol_list]
+    def rows(self, body: bytes, asked_at: datetime) -> Rows:
+        """One row a contract that has a code."""
+        try:
+            found = _CONTRACTS.decode(body)
+        except msgspec.ValidationError:
+            raise Unparsable("not_an_object", f"the answer has no list of symbols: {shown(body[:60])}") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Unparsable("not_json", f"{str(error)[:120]} in {shown(body[:60])}") from None
+
+        def read(item: int, element: bytes, message: dict[str, Any]) -> Row:
+            return _market(element, message, asked_at)
+
+        return answers.read(answers.split(bytes(found.symbols), "symbols"), "symbol", read, unique=True)
 
     def following(self, rows: Sequence[Row]) -> None:
         """Nothing: the list comes whole."""
@@ -76,15 +91,19 @@ class CandlesQuery:
             params.append(("endTime", str(_milliseconds(self.to) - 1)))
         return Request("/fapi/v1/klines", tuple(params), "candles")
 
-    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+    def rows(self, body: bytes, asked_at: datetime) -> Rows:
         """One row a bar, oldest first; a bar that has not ended is as of ``asked_at``."""
-        return [_bar(self.code, self.interval, one, asked_at) for one in _list(body, list)]
+
+        def read(item: int, element: bytes, values: list[Any]) -> Row:
+            return _bar(self.code, self.interval, values, asked_at)
+
+        return answers.read_lists(answers.split(body), read)
 
     def following(self, rows: Sequence[Row]) -> CandlesQuery | None:
         """The bars before the oldest of this page."""
-        if not rows:
+        if not answers.held(rows):
             return None
-        oldest = min(_time(row) for row in rows)
+        oldest = min(answers.moments(rows, lambda values: unix_time(values[0], "t")))
         if self.to is not None and oldest >= self.to:
             raise Unparsable("no_progress", f"{self.request.key()} was answered with bars from {oldest} on")
         return None if self.since is not None and oldest <= self.since else replace(self, to=oldest)
@@ -113,7 +132,7 @@ class TradesQuery:
             ]
         return Request("/fapi/v1/aggTrades", tuple(params), "trades")
 
-    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+    def rows(self, body: bytes, asked_at: datetime) -> Rows:
         """One row an aggregate trade, lowest id first."""
 
         def read(message: dict[str, Any]) -> tuple[Row, list[str]]:
@@ -123,12 +142,14 @@ class TradesQuery:
 
     def following(self, rows: Sequence[Row]) -> TradesQuery | None:
         """The trades after the last of this page, if it was full and the window has not ended."""
-        if len(rows) < _PAGE:
+        if answers.held(rows) < _PAGE:
             return None
-        last = max(_trade_id(row) for row in rows)
+        last = max(answers.numbers(rows, lambda message: integer(message["a"], "a")))
         if self.from_id is not None and last < self.from_id:
             raise Unparsable("no_progress", f"{self.request.key()} was answered with ids up to {last}")
-        return None if max(_time(row) for row in rows) >= self.until else replace(self, from_id=last + 1)
+        times = answers.moments(rows, lambda message: unix_time(message["T"], "T"))
+        behind = sum(time >= self.until for time in times)  # one alone may be an odd row: the next page tells
+        return None if behind >= min(2, len(times)) else replace(self, from_id=last + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +165,7 @@ class DepthQuery:
         """The request."""
         return Request("/fapi/v1/depth", (("symbol", self.code), ("limit", str(_DEPTH))), "depth")
 
-    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+    def rows(self, body: bytes, asked_at: datetime) -> Rows:
         """One row: the snapshot."""
         message = _object(body)
         if "lastUpdateId" not in message or "asks" not in message or "bids" not in message:
@@ -155,7 +176,7 @@ class DepthQuery:
         left += frames.levels(row, message, "asks", "bids")
         if left:
             row["extra"] = messages.unknown_fields(body, 0, message, left)
-        return [row]
+        return Rows([row])
 
     def following(self, rows: Sequence[Row]) -> None:
         """Nothing: deeper levels aren't served."""
@@ -181,8 +202,8 @@ class TickersQuery:
         """The code of this page; none: all that are listed."""
         return (self.code,) if self.code else ()
 
-    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
-        """One row."""
+    def rows(self, body: bytes, asked_at: datetime) -> Rows:
+        """One row a market."""
 
         def read(message: dict[str, Any]) -> tuple[Row, list[str]]:
             return layout.fill(fields.REST_TICKER, message)
@@ -227,8 +248,8 @@ class Rest:
         return MarketsQuery()
 
     def is_traded(self, market: Row) -> bool:
-        """Contracts stay listed when they have ended, and are before they begin."""
-        return market["state"] in ("TRADING", None)
+        """Whether it trades, and its frames can be read: contracts are listed before they begin and after they end."""
+        return market["state"] == "TRADING" and symbols.is_readable(str(market["code"]), market["market"])
 
     def candles(
         self,
@@ -267,7 +288,7 @@ class Rest:
         """
         if not codes:
             raise ValueError("no market codes to ask snapshots for")
-        return SnapshotQuery(symbols.NAME, TickersQuery(""), frozenset(codes), "symbol", _objects, symbols.market)
+        return SnapshotQuery(symbols.NAME, TickersQuery(""), frozenset(codes), "symbol", _elements, symbols.market)
 
     def depth(self, code: str) -> DepthQuery:
         """The snapshot that changes build on."""
@@ -302,34 +323,31 @@ def _object(body: bytes) -> dict[str, Any]:
     return decoded
 
 
-def _list(body: bytes, kind: type) -> list[Any]:
-    decoded = messages.decode(body)
-    if not isinstance(decoded, list) or not all(isinstance(one, kind) for one in decoded):
-        raise Unparsable("not_an_object", f"the answer is not a list of {kind.__name__}s: {shown(body[:60])}")
-    return decoded
+def _elements(body: bytes) -> list[bytes]:
+    """The objects of an answer that is a list of them, or one alone.
 
-
-def _objects(body: bytes) -> list[dict[str, Any]]:
-    decoded = messages.decode(body)
-    found = decoded if isinstance(decoded, list) else [decoded]
-    if not all(isinstance(one, dict) for one in found):
-        raise Unparsable("not_an_object", f"the answer holds something else than objects: {shown(body[:60])}")
-    if any("code" in one and "msg" in one for one in found):
+    Raises:
+        Unparsable: ``exchange_error``, or it is neither.
+    """
+    if body.lstrip()[:1] == b"[":
+        return answers.split(body)
+    answer = _object(body)
+    if "code" in answer and "msg" in answer:
         raise Unparsable("exchange_error", f"the answer is an error: {shown(body[:60])}")
-    return found
+    return [body]
 
 
 def _rows(
     body: bytes, read: Callable[[dict[str, Any]], tuple[Row, list[str]]], code: Callable[[dict[str, Any]], object]
-) -> list[Row]:
-    rows = []
-    for item, message in enumerate(_objects(body)):
+) -> Rows:
+    def read_one(item: int, element: bytes, message: dict[str, Any]) -> Row:
         row, left = read(message)
         frames.place(row, code(message))
         if left:
-            row["extra"] = messages.unknown_fields(body, item, message, left)
-        rows.append(row)
-    return rows
+            row["extra"] = messages.unknown_fields(element, 0, message, left)
+        return row
+
+    return answers.read(_elements(body), "symbol", read_one)
 
 
 def _bar(code: str, interval: str, values: list[Any], asked_at: datetime) -> Row:
@@ -345,36 +363,26 @@ def _bar(code: str, interval: str, values: list[Any], asked_at: datetime) -> Row
     return row
 
 
-def _market(message: dict[str, Any], asked_at: datetime) -> Row:
+def _market(element: bytes, message: dict[str, Any], asked_at: datetime) -> Row:
+    """One listed contract; one whose code doesn't say which market it is has none."""
     row, left = layout.fill(fields.REST_MARKET, message)
     row["exchange"], row["event_at"] = symbols.NAME, asked_at
-    row["code"] = code = message.get("symbol")
-    try:
-        row["market"] = symbols.market(code)
-    except Unparsable:
-        row["market"] = None
-    if isinstance(code, str):
-        row["instrument"] = symbols.instrument(code)
+    if message.get("symbol") in (None, ""):
+        raise Unparsable("missing_code", "the row names no contract")
+    row["code"] = code = text(message["symbol"], "symbol")
+    row["market"] = symbols.listed_market(code, message.get("baseAsset"), message.get("quoteAsset"))
+    row["instrument"] = symbols.instrument(code)
     row["tick_size"] = _tick_size(message.get("filters"))
-    if left:
-        row["extra"] = messages.text({name: message[name] for name in left})
+    row["extra"] = messages.unknown_fields(element, 0, message, left)
     return row
 
 
 def _tick_size(filters: object) -> object:
+    """The price's step; one of another form stays with the filters in ``extra``."""
     for one in filters if isinstance(filters, list) else []:
         if isinstance(one, dict) and one.get("filterType") == "PRICE_FILTER" and one.get("tickSize") is not None:
-            return decimal(one["tickSize"], "tickSize")
+            try:
+                return decimal(one["tickSize"], "tickSize")
+            except Unparsable:
+                return None
     return None
-
-
-def _time(row: Row) -> datetime:
-    if not isinstance(row["event_at"], datetime):
-        raise Unparsable("bad_time", f"a row without a time in a page of {row['code']}: cannot go on from it")
-    return row["event_at"]
-
-
-def _trade_id(row: Row) -> int:
-    if not isinstance(row["trade_id"], int):
-        raise Unparsable("missing_id", f"a trade without an id in a page of {row['code']}: cannot go on from it")
-    return row["trade_id"]

@@ -3,7 +3,9 @@
 Lives here: ``BTCUSDT`` to ``BTC-USDT``, ``BTCUSDT_250328`` to ``BTC-USDT-250328``, ``1M`` and ``1mo``. Doesn't:
 messages.
 
-A code doesn't say where its base ends: the quotes are known, and the longest that fits is meant.
+A code doesn't say where its base ends: the quotes are known, and the longest that fits is meant. COIN-M contracts
+(``BNBUSD_PERP``, ``BNBUSD_260327``) are quoted in USD, which is the end of other quotes, so a code that may be one of
+them has no market here. The list of markets names base and quote itself (:func:`listed_market`).
 """
 
 from __future__ import annotations
@@ -27,6 +29,10 @@ INTERVALS: Final = {
 }
 OURS: Final = {theirs: ours for ours, theirs in INTERVALS.items()}
 
+#: Codes that end like a USDⓈ-M quote and are a coin's pair with USD: no other coin's code with USD ends so, and
+#: contracts quoted in BUSD ended in 2023.
+_OF_COIN_M: Final = frozenset(("BNBUSD",))
+_COIN_M: Final = re.compile(r".*(?:_PERP|USD_[0-9A-Z]+)")
 # Some bases are Chinese words, so letters are any letters.
 _CODE: Final = re.compile(rf"(?P<base>[^\W_]{{1,30}}?)(?P<quote>{'|'.join(QUOTES)})(?:_(?P<more>[0-9A-Z]{{1,20}}))?")
 
@@ -34,7 +40,7 @@ _CODE: Final = re.compile(rf"(?P<base>[^\W_]{{1,30}}?)(?P<quote>{'|'.join(QUOTES
 @lru_cache(maxsize=4096)
 def _market(code: str) -> str | None:
     match = _CODE.fullmatch(code) if code == code.upper() else None
-    if match is None:
+    if match is None or code in _OF_COIN_M or _COIN_M.fullmatch(code):
         return None
     parts = (match["base"], match["quote"], match["more"])
     return "-".join(part for part in parts if part)
@@ -52,6 +58,22 @@ def market(code: object) -> str:
     if found is None:
         raise Unparsable("bad_code", f"market code {shown(code)} is not of the form BTCUSDT or BTCUSDT_250328")
     return found
+
+
+def listed_market(code: str, base: object, quote: object) -> str | None:
+    """The market of a listed contract by the list's own words, else by its code; None: neither says.
+
+    Where it isn't what :func:`market` makes of the code, the contract's frames cannot be read.
+    """
+    if not (isinstance(base, str) and isinstance(quote, str) and base and quote):
+        return _market(code)
+    _, _, more = code.partition("_")
+    return "-".join(part for part in (base, quote, more) if part)
+
+
+def is_readable(code: str, listed: object) -> bool:
+    """Whether the frames of a listed contract become rows of its own market ``listed``."""
+    return listed is not None and _market(code) == listed
 
 
 def instrument(code: str) -> str:

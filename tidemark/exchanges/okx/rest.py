@@ -16,14 +16,14 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from tidemark.exchanges import messages
-from tidemark.exchanges.base import NotServedError, Refusal, Request, Row, Unparsable
+from tidemark.exchanges import answers, messages
+from tidemark.exchanges.base import NotServedError, Refusal, Request, Row, Rows, Unparsable
 from tidemark.exchanges.layout import Layout
 from tidemark.exchanges.okx import refusals, symbols
 from tidemark.exchanges.okx import rows as events
 from tidemark.exchanges.okx.symbols import Instrument
 from tidemark.exchanges.snapshots import SnapshotQuery
-from tidemark.exchanges.values import decimal, shown, text
+from tidemark.exchanges.values import decimal, integer, shown, text, unix_time
 
 _A_PAGE: Final = 100
 _LEVELS: Final = 400
@@ -42,11 +42,13 @@ _MARKET: Final = Layout(
 )
 
 
-class _Events(msgspec.Struct):
-    data: list[msgspec.Raw]
+class _Answer(msgspec.Struct):
+    code: Any = None
+    msg: Any = None
+    data: msgspec.Raw = msgspec.Raw()
 
 
-_EVENTS: Final = msgspec.json.Decoder(_Events)
+_ANSWER: Final = msgspec.json.Decoder(_Answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,13 @@ class MarketsQuery:
         """The request of this page."""
         return Request("/api/v5/public/instruments", (("instType", self.kinds[0]),), "instruments")
 
-    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
-        """One row an instrument."""
-        return [_market(body, item, message, asked_at) for item, message in enumerate(_objects(body))]
+    def rows(self, body: bytes, asked_at: datetime) -> Rows:
+        """One row an instrument that has a code; placeholders of listings to come are set aside."""
+
+        def read(item: int, element: bytes, message: dict[str, Any]) -> Row:
+            return _market(element, message, asked_at)
+
+        return answers.read(_data(body), "instId", read, unique=True)
 
     def following(self, rows: Sequence[Row]) -> MarketsQuery | None:
         """The next kind of instruments."""
@@ -96,15 +102,19 @@ class CandlesQuery:
             params.append(("after", _milliseconds(self.to)))
         return Request(f"/api/v5/market/{name}", (*params, ("limit", str(self.count))), name)
 
-    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+    def rows(self, body: bytes, asked_at: datetime) -> Rows:
         """One row a bar, newest first."""
-        return [events.candle(self.instrument, self.interval, values) for values in _data(body)]
+
+        def read(item: int, element: bytes, values: list[Any]) -> Row:
+            return events.candle(self.instrument, self.interval, values)
+
+        return answers.read_lists(_data(body), read)
 
     def following(self, rows: Sequence[Row]) -> CandlesQuery | None:
         """The bars before the oldest of this page."""
-        if not rows:
+        if not answers.held(rows):
             return replace(self, recent=False) if self.recent else None
-        oldest = min(_time(row) for row in rows)
+        oldest = min(answers.moments(rows, lambda values: unix_time(values[0], "ts")))
         if self.to is not None and oldest >= self.to:
             raise Unparsable("no_progress", f"{self.request.key()} was answered with bars from {oldest} on")
         return None if self.since is not None and oldest <= self.since else replace(self, to=oldest)
@@ -133,15 +143,21 @@ class TradesQuery:
         params = (("instId", self.instrument.code), ("type", kind), ("after", after), ("limit", str(_A_PAGE)))
         return Request("/api/v5/market/history-trades", params, "history-trades")
 
-    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+    def rows(self, body: bytes, asked_at: datetime) -> Rows:
         """One row a trade, newest first."""
-        return [_event(body, item, events.trade(self.instrument, m), m) for item, m in enumerate(_objects(body))]
+
+        def read(item: int, element: bytes, message: dict[str, Any]) -> Row:
+            return _event(element, events.trade(self.instrument, message), message)
+
+        return answers.read(_data(body), "instId", read)
 
     def following(self, rows: Sequence[Row]) -> TradesQuery | None:
         """The trades with lower ids than all of this page."""
-        if not rows or min(_time(row) for row in rows) < self.since:
+        if not answers.held(rows):
             return None
-        lowest = min(_trade_id(row) for row in rows)
+        if min(answers.moments(rows, lambda message: unix_time(message["ts"], "ts"))) < self.since:
+            return None
+        lowest = min(answers.numbers(rows, lambda message: integer(message["tradeId"], "tradeId")))
         if self.before_id is not None and lowest >= self.before_id:
             raise Unparsable("no_progress", f"{self.request.key()} was answered with ids from {lowest} on")
         return replace(self, before_id=lowest)
@@ -165,10 +181,13 @@ class TickersQuery:
         """The codes of this page's type."""
         return tuple(sorted(code for code in self.codes if _TYPES[symbols.instrument(code).kind] == self.kinds[0]))
 
-    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+    def rows(self, body: bytes, asked_at: datetime) -> Rows:
         """One row an instrument."""
-        asked = [(item, m) for item, m in enumerate(_objects(body)) if m.get("instId") in self.codes]
-        return [_event(body, item, events.ticker(symbols.read(m["instId"]), m), m) for item, m in asked]
+
+        def read(item: int, element: bytes, message: dict[str, Any]) -> Row:
+            return _event(element, events.ticker(symbols.read(message["instId"]), message), message)
+
+        return answers.read(_data(body), "instId", read, codes=self.codes, unique=True)
 
     def following(self, rows: Sequence[Row]) -> TickersQuery | None:
         """The next type."""
@@ -192,10 +211,13 @@ class DepthQuery:
         """The request."""
         return Request("/api/v5/market/books", (("instId", self.instrument.code), ("sz", str(_LEVELS))), "books")
 
-    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+    def rows(self, body: bytes, asked_at: datetime) -> Rows:
         """One row: the snapshot."""
-        found = enumerate(_objects(body))
-        return [_event(body, item, events.depth(self.instrument, "snapshot", m), m) for item, m in found]
+
+        def read(item: int, element: bytes, message: dict[str, Any]) -> Row:
+            return _event(element, events.depth(self.instrument, "snapshot", message), message)
+
+        return answers.sole(answers.read(_data(body), "", read))
 
     def following(self, rows: Sequence[Row]) -> None:
         """Nothing: the book comes whole."""
@@ -231,8 +253,8 @@ class Rest:
         return MarketsQuery()
 
     def is_traded(self, market: Row) -> bool:
-        """Instruments are listed before they begin and while they are suspended, too."""
-        return market["state"] in ("live", None)
+        """Whether it is live: instruments are listed before they begin, while suspended, and without a state."""
+        return market["state"] == "live"
 
     def candles(
         self,
@@ -274,7 +296,7 @@ class Rest:
             ValueError: no codes.
             Unparsable: ``bad_code``.
         """
-        return SnapshotQuery(symbols.NAME, self.tickers(codes), frozenset(codes), "instId", _objects, _symbol)
+        return SnapshotQuery(symbols.NAME, self.tickers(codes), frozenset(codes), "instId", _data, _symbol)
 
     def depth(self, code: str) -> DepthQuery:
         """The book now (see ``DepthQuery`` for what it is good for)."""
@@ -305,43 +327,40 @@ def _milliseconds(moment: datetime) -> str:
     return str(-((_EPOCH - moment) // timedelta(milliseconds=1)))
 
 
-def _data(body: bytes) -> list[Any]:
-    """What an answer holds.
+def _data(body: bytes) -> list[bytes]:
+    """The elements of what an answer holds, each as it was spelled.
 
     Raises:
         Unparsable: ``try_later`` or ``exchange_error`` with the exchange's words, or not an answer of this form.
     """
-    answer = messages.decode(body)
-    if not isinstance(answer, dict) or "code" not in answer:
+    try:
+        answer = _ANSWER.decode(body)
+    except msgspec.ValidationError:
+        raise Unparsable("not_an_object", f"the answer is not an object with a code: {shown(body[:60])}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Unparsable("not_json", f"{str(error)[:120]} in {shown(body[:60])}") from None
+    if answer.code is None:
         raise Unparsable("not_an_object", f"the answer is not an object with a code: {shown(body[:60])}")
-    code = answer["code"]
-    if code != "0":
-        reason = "try_later" if code in refusals.PASSING else "exchange_error"
-        raise Unparsable(reason, f"{shown(code)}: {str(answer.get('msg'))[:200]}")
-    if not isinstance(answer.get("data"), list):
+    if answer.code != "0":
+        reason = "try_later" if answer.code in refusals.PASSING else "exchange_error"
+        raise Unparsable(reason, f"{shown(answer.code)}: {str(answer.msg)[:200]}")
+    if not bytes(answer.data):
         raise Unparsable("not_an_object", f"the answer holds no list of data: {shown(body[:60])}")
-    return list(answer["data"])
+    return answers.split(bytes(answer.data), "the answer's data")
 
 
 def _symbol(code: str) -> str:
     return symbols.instrument(code).market
 
 
-def _objects(body: bytes) -> list[dict[str, Any]]:
-    found = _data(body)
-    if not all(isinstance(one, dict) for one in found):
-        raise Unparsable("not_an_object", f"the answer is not a list of objects: {shown(body[:60])}")
-    return found
-
-
-def _event(body: bytes, item: int, read: events.Read, message: dict[str, Any]) -> Row:
+def _event(element: bytes, read: events.Read, message: dict[str, Any]) -> Row:
     row, left = read
     if left:
-        row["extra"] = messages.unknown_fields(bytes(_EVENTS.decode(body).data[item]), 0, message, left)
+        row["extra"] = messages.unknown_fields(element, 0, message, left)
     return row
 
 
-def _market(body: bytes, item: int, message: dict[str, Any], asked_at: datetime) -> Row:
+def _market(element: bytes, message: dict[str, Any], asked_at: datetime) -> Row:
     """One listed instrument. What a contract is stays in ``extra`` where it is no amount of coins."""
     instrument = symbols.read(message.get("instId"))
     row, left = events.filled(_MARKET, instrument, message)
@@ -349,16 +368,4 @@ def _market(body: bytes, item: int, message: dict[str, Any], asked_at: datetime)
     if message.get("ctVal") and not instrument.is_inverse:
         value, times = decimal(message["ctVal"], "ctVal"), decimal(message.get("ctMult") or "1", "ctMult")
         row["contract_size"] = decimal(value.normalize() * times.normalize(), "ctVal times ctMult")
-    return _event(body, item, (row, left), message)
-
-
-def _time(row: Row) -> datetime:
-    if not isinstance(row["event_at"], datetime):
-        raise Unparsable("bad_time", f"a row without a time in a page of {row['code']}: cannot go on from it")
-    return row["event_at"]
-
-
-def _trade_id(row: Row) -> int:
-    if not isinstance(row["trade_id"], int):
-        raise Unparsable("missing_id", f"a trade without an id in a page of {row['code']}: cannot go on from it")
-    return row["trade_id"]
+    return _event(element, (row, left), message)

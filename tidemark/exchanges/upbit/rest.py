@@ -15,11 +15,11 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar, Final, NoReturn
 
-from tidemark.exchanges import layout, messages
-from tidemark.exchanges.base import NotServedError, Refusal, Request, Row, Unparsable
+from tidemark.exchanges import answers, layout, messages
+from tidemark.exchanges.base import NotServedError, Refusal, Request, Row, Rows, Unparsable
 from tidemark.exchanges.snapshots import SnapshotQuery
 from tidemark.exchanges.upbit import fields, frames, refusals, symbols
-from tidemark.exchanges.values import boolean, shown
+from tidemark.exchanges.values import boolean, integer, iso_time, shown, unix_time
 
 _CANDLES_A_PAGE: Final = 200
 _TICKS_A_PAGE: Final = 500
@@ -27,6 +27,8 @@ _MARKETS_A_REQUEST: Final = 100
 _DAYS_BACK: Final = 7
 _TIMES: Final = re.compile(r"([01][0-9]|2[0-3]):?[0-5][0-9]:?[0-5][0-9]")
 _SECOND: Final = re.compile(r"\bsec=([0-9]+)")
+#: Completes a row from its message; the names of fields that belong into ``extra`` beside the unknown ones.
+_Finish = Callable[[Row, dict[str, Any]], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,9 @@ class MarketsQuery:
         """The request."""
         return Request("/v1/market/all", (("is_details", "true"),), "market")
 
-    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+    def rows(self, body: bytes, asked_at: datetime) -> Rows:
         """One row a market."""
-        return _rows("market", body, lambda row, message: _market(row, message, asked_at))
+        return _rows("market", body, lambda row, message: _market(row, message, asked_at), unique=True)
 
     def following(self, rows: Sequence[Row]) -> None:
         """Nothing: the list comes whole."""
@@ -67,19 +69,20 @@ class CandlesQuery:
             params.append(("to", f"{self.to.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"))
         return Request(f"/v1/candles/{symbols.REST_INTERVALS[self.interval]}", tuple(params), "candles")
 
-    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+    def rows(self, body: bytes, asked_at: datetime) -> Rows:
         """One row a bar, newest first."""
 
-        def finish(row: Row, _: Mapping[str, Any]) -> None:
+        def finish(row: Row, _: Mapping[str, Any]) -> list[str]:
             row["interval"] = self.interval
+            return []
 
         return _rows("candle", body, finish)
 
     def following(self, rows: Sequence[Row]) -> CandlesQuery | None:
         """The bars before the oldest of this page."""
-        if not rows:
+        if not answers.held(rows):
             return None
-        oldest = min(_time(row) for row in rows)
+        oldest = min(answers.moments(rows, lambda bar: iso_time(bar["candle_date_time_utc"], "candle_date_time_utc")))
         if self.to is not None and oldest >= self.to:
             raise Unparsable("no_progress", f"{self.request.key()} was answered with bars from {oldest} on")
         return None if self.since is not None and oldest <= self.since else replace(self, to=oldest)
@@ -106,7 +109,7 @@ class TicksQuery:
         params += [(name, str(value)) for name, value in given.items() if value != ""]
         return Request("/v1/trades/ticks", tuple(params), "trades")
 
-    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+    def rows(self, body: bytes, asked_at: datetime) -> Rows:
         """One row a trade, newest first."""
         if self.today is not None and asked_at.astimezone(UTC).date() != self.today:
             raise Unparsable(
@@ -116,12 +119,12 @@ class TicksQuery:
 
     def following(self, rows: Sequence[Row]) -> TicksQuery | None:
         """The trades with lower ids than all of this page."""
-        if not rows:
+        if not answers.held(rows):
             return None
-        lowest = min(_trade_id(row) for row in rows)
+        lowest = min(answers.numbers(rows, lambda tick: integer(tick["sequential_id"], "sequential_id")))
         if self.cursor is not None and lowest >= self.cursor:
             raise Unparsable("no_progress", f"{self.request.key()} was answered with ids from {lowest} on")
-        if self.since is not None and min(_time(row) for row in rows) < self.since:
+        if self.since is not None and min(answers.moments(rows, _tick_time)) < self.since:
             return None
         return replace(self, cursor=lowest)
 
@@ -144,9 +147,9 @@ class TickersQuery:
         """The codes of this page."""
         return self.codes
 
-    def rows(self, body: bytes, asked_at: datetime) -> list[Row]:
+    def rows(self, body: bytes, asked_at: datetime) -> Rows:
         """One row a market."""
-        return _rows("ticker", body, lambda row, message: None)
+        return _rows("ticker", body, lambda row, message: [], unique=True)
 
     def following(self, rows: Sequence[Row]) -> TickersQuery | None:
         """The next markets of the list."""
@@ -262,7 +265,12 @@ class Rest:
         Raises:
             ValueError: no codes.
         """
-        return SnapshotQuery(symbols.NAME, self.tickers(codes), frozenset(codes), "market", _objects, symbols.market)
+        asked = self.tickers(codes)
+        return SnapshotQuery(symbols.NAME, asked, frozenset(codes), "market", answers.split, symbols.market)
+
+
+def _tick_time(tick: dict[str, Any]) -> datetime:
+    return unix_time(tick["timestamp"], "timestamp")
 
 
 def _midnight(day: date) -> datetime:
@@ -289,59 +297,42 @@ def _page(count: int, largest: int) -> int:
     return count or largest
 
 
-def _rows(dataset: str, body: bytes, finish: Callable[[Row, dict[str, Any]], None]) -> list[Row]:
-    return [_row(dataset, body, item, message, finish) for item, message in enumerate(_objects(body))]
+def _rows(dataset: str, body: bytes, finish: _Finish, *, unique: bool = False) -> Rows:
+    def read(item: int, element: bytes, message: dict[str, Any]) -> Row:
+        row, left = layout.fill(fields.REST[dataset], message)
+        frames.place(row, message.get("market"))
+        left += finish(row, message)
+        if left:
+            row["extra"] = messages.unknown_fields(element, 0, message, left)
+        return row
+
+    return answers.read(answers.split(body), "market", read, unique=unique)
 
 
-def _objects(body: bytes) -> list[dict[str, Any]]:
-    decoded = messages.decode(body)
-    if not isinstance(decoded, list) or not all(isinstance(one, dict) for one in decoded):
-        raise Unparsable("not_an_object", f"the answer is not a list of objects: {shown(body[:60])}")
-    return decoded
-
-
-def _row(
-    dataset: str,
-    body: bytes,
-    item: int,
-    message: dict[str, Any],
-    finish: Callable[[Row, dict[str, Any]], None],
-) -> Row:
-    row, left = layout.fill(fields.REST[dataset], message)
-    frames.place(row, message.get("market"))
-    finish(row, message)
-    if left:
-        row["extra"] = messages.unknown_fields(body, item, message, left)
-    return row
-
-
-def _trade(row: Row, message: Mapping[str, Any]) -> None:
+def _trade(row: Row, message: Mapping[str, Any]) -> list[str]:
     """REST gives the change with its sign, and no word for the direction."""
     if row["change_price"] is not None:
         change = Decimal(message["change_price"])
         row["change"] = "RISE" if change > 0 else "FALL" if change < 0 else "EVEN"
+    return []
 
 
-def _market(row: Row, message: Mapping[str, Any], asked_at: datetime) -> None:
+def _market(row: Row, message: Mapping[str, Any], asked_at: datetime) -> list[str]:
+    """Warnings describe a market: those of another form stay as they are in ``extra``, and the market is taken."""
     row["event_at"] = asked_at
-    event = message.get("market_event")
+    try:
+        row["warning"], row["cautions"] = _event(message.get("market_event"))
+    except Unparsable:
+        return ["market_event"]
+    return []
+
+
+def _event(event: object) -> tuple[bool | None, str | None]:
     if event is None:
-        return
+        return None, None
     caution = event.get("caution", {}) if isinstance(event, dict) else None
-    if not isinstance(caution, dict):
+    if not isinstance(event, dict) or not isinstance(caution, dict):
         raise Unparsable("bad_type", f"market_event is {shown(event)}")
-    if event.get("warning") is not None:
-        row["warning"] = boolean(event["warning"], "market_event.warning")
-    row["cautions"] = messages.text(sorted(name for name, on in caution.items() if boolean(on, name)))
-
-
-def _time(row: Row) -> datetime:
-    if not isinstance(row["event_at"], datetime):
-        raise Unparsable("bad_time", f"a row without a time in a page of {row['code']}: cannot go on from it")
-    return row["event_at"]
-
-
-def _trade_id(row: Row) -> int:
-    if not isinstance(row["trade_id"], int):
-        raise Unparsable("missing_id", f"a trade without an id in a page of {row['code']}: cannot go on from it")
-    return row["trade_id"]
+    warning = event.get("warning")
+    known = None if warning is None else boolean(warning, "market_event.warning")
+    return known, messages.text(sorted(name for name, on in caution.items() if boolean(on, name)))
