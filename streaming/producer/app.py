@@ -258,6 +258,7 @@ def _said(counts: ExchangeCounts) -> dict[str, Any]:
         "refused": counts.refused,
         "silences": dict(counts.silences),
         "silent_codes": sum(counts.silent_codes.values()),
+        "unreadable_codes": len(counts.unreadable_codes),
         "market_list_failures": counts.market_list_failures,
         "bad_orders": counts.bad_orders,
         "restarts": counts.restarts,

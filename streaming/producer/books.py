@@ -25,7 +25,7 @@ from streaming.producer.waiting import Backoff
 from tidemark import naming
 from tidemark.contracts import plausible
 from tidemark.exchanges import book_records, connection
-from tidemark.exchanges.base import Exchange, Parsed, Row, Unparsable
+from tidemark.exchanges.base import Exchange, NotServedError, Parsed, Row, Unparsable
 from tidemark.exchanges.book import Level, Numbered, Outcome, Verdict, impossible_level, numbered
 from tidemark.exchanges.book_records import BookRecord
 from tidemark.exchanges.connection import BreakRecord
@@ -103,15 +103,21 @@ class BookKeeper:
         self._markets: dict[str, _Market] = {}
         self._renew: dict[str, Renew] = {}
         self._wanted: dict[str, float] = {}
+        self._unreadable: set[str] = set()
         self._wake = asyncio.Event()
 
     # --- what the sockets say ---
 
     def opened(self, name: str, codes: Sequence[str], renew: Renew = lambda because: None) -> None:
-        """A socket is open and brings these markets; ``renew`` puts another in its place."""
+        """A socket is open and brings these markets; ``renew`` puts another in its place.
+
+        A market whose code cannot be read has no book, and costs no other market its own.
+        """
         self._renew[name] = renew
         for code in codes:
             market = self._market(code)
+            if market is None:
+                continue
             if market.followed is None:
                 market.followed = name
             else:
@@ -136,6 +142,7 @@ class BookKeeper:
                 continue
             market.followed = next(iter(market.standby), None)
             if market.followed is not None:
+                market.book.expect_repeats()
                 for payload, received_ns in market.standby.pop(market.followed):
                     self._follow(market, payload, received_ns)
 
@@ -270,7 +277,7 @@ class BookKeeper:
                 continue
 
     async def _resync(self, code: str) -> None:
-        market = self._market(code)
+        market = self._markets[code]
         snapshot = await self._ask(market) if market.followed and market.book.needs_snapshot else None
         if snapshot is not None and (impossible := impossible_level(snapshot.row)):
             log.warning("impossible_level", exchange=self._exchange.name, code=code, level=impossible)
@@ -305,10 +312,18 @@ class BookKeeper:
 
     # --- inside ---
 
-    def _market(self, code: str) -> _Market:
-        if code not in self._markets:
+    def _market(self, code: str) -> _Market | None:
+        """The market's book, made when it is first asked for; None: its code cannot be read, which is said once."""
+        if code in self._markets or code in self._unreadable:
+            return self._markets.get(code)
+        try:
+            self._exchange.market(code)
             numbers, levels = self._exchange.depth_numbers, self._exchange.rest.depth(code).levels
-            self._markets[code] = _Market(code, numbered(numbers, levels), Backoff(*_SNAPSHOT_AGAIN_S))
+        except (Unparsable, NotServedError) as error:
+            self._unreadable.add(code)
+            log.warning("book_left_out", exchange=self._exchange.name, code=code, because=str(error))
+            return None
+        self._markets[code] = _Market(code, numbered(numbers, levels), Backoff(*_SNAPSHOT_AGAIN_S))
         return self._markets[code]
 
     def _record(self, market: _Market, dataset: str, kind: str, value: bytes, received_ns: int) -> Record:

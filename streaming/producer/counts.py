@@ -28,10 +28,12 @@ class End(StrEnum):
     UNFIT = "unfit to take over"
     RETIRED = "retired"
     STOPPED = "stopped"
+    FAILED = "error of ours"
 
 
 #: Ends that are noticed late, if the line was dead before: nobody knows what was sent since the last frame.
-UNHEARD_ENDS = frozenset({End.LOST, End.DEAD, End.SILENT})
+#: An error of ours ends a connection at a frame that may not be on record.
+UNHEARD_ENDS = frozenset({End.LOST, End.DEAD, End.SILENT, End.FAILED})
 #: Ends that are nobody's fault: what the worker itself had planned.
 PLANNED_ENDS = frozenset({End.LIFETIME, End.LEAVING, End.REPLANNED, End.RETIRED, End.STOPPED})
 
@@ -63,6 +65,8 @@ class ExchangeCounts:
     #: Streams that say nothing for longer than they may, and codes of which nothing has come, by connection (now).
     silent_streams: dict[str, int] = field(default_factory=dict)
     silent_codes: dict[str, int] = field(default_factory=dict)
+    #: Codes of the settings or the market list that cannot be read and are not subscribed, and why not (now).
+    unreadable_codes: dict[str, str] = field(default_factory=dict)
     #: When the last frame came, up to a few seconds ago; Unix nanoseconds, 0: never.
     newest_ns: int = 0
     #: How often the plan was changed, and what could not be done of it.

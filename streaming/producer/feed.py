@@ -7,13 +7,15 @@ Lives here: the supervision of one exchange. Doesn't: a connection's life (``ses
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import structlog
 
 from streaming.producer import markets
 from streaming.producer.link import FrameListener
-from streaming.producer.markets import MarketList
+from streaming.producer.markets import Listing, MarketList
 from streaming.producer.plan import Key, Place, Planner
 from streaming.producer.session import Line, Session
 from streaming.producer.waiting import Backoff, wait_for
@@ -23,6 +25,8 @@ from tidemark.settings import ExchangeSettings
 from tidemark.transport import TransportError
 
 log = structlog.get_logger()
+
+_NAMED: Final = 10
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,8 @@ class Feed:
                     await self._follow(stop, backoff)
                 except (TransportError, Unparsable) as error:
                     self._line.counts.market_list_failures += 1
-                    log.warning("no market list", exchange=self.name, error=str(error))
+                    kept = len(self._markets.codes)
+                    log.warning("no market list", exchange=self.name, error=str(error), kept_codes=kept)
                 except Exception as error:
                     self._line.counts.restarts += 1
                     log.error("an exchange cannot be followed", exchange=self.name, exc_info=error)
@@ -101,13 +106,38 @@ class Feed:
         while not stop.is_set():
             self._changed.clear()
             wanted = self._wanted
-            if not wanted.codes:
-                self._markets.update(await asyncio.to_thread(markets.listed, self._line.exchange, wanted, self._ban))
+            codes = await self._codes(wanted)
             if stop.is_set():
                 return
-            self._apply(self._planner.plan(wanted, wanted.codes or self._markets.codes))
+            if codes:
+                self._apply(self._planner.plan(wanted, codes))
             backoff.reset()
             await self._wait_for_change(stop, None if wanted.codes else self._line.producer.markets_interval_s)
+
+    async def _codes(self, wanted: ExchangeSettings) -> Sequence[str]:
+        """The codes to subscribe; none: not one of those that are wanted can be read, and what is open stays.
+
+        Raises:
+            TransportError, Unparsable: no market list.
+        """
+        if wanted.codes:
+            named = markets.readable(self._line.exchange, wanted.codes)
+            self._leave_out(named)
+            return named
+        found = await asyncio.to_thread(markets.listed, self._line.exchange, wanted, self._ban)
+        self._markets.update(found, found.unreadable)
+        self._leave_out(found)
+        return self._markets.codes
+
+    def _leave_out(self, listing: Listing) -> None:
+        """Count the codes that cannot be read, and name each once."""
+        unreadable = listing.unreadable
+        for code, why in unreadable.items():
+            if code not in self._line.counts.unreadable_codes:
+                log.warning("code_left_out", exchange=self.name, code=code, because=why)
+        if not listing:
+            log.error("no_readable_code", exchange=self.name, codes=list(unreadable)[:_NAMED], number=len(unreadable))
+        self._line.counts.unreadable_codes = dict(unreadable)
 
     async def _wait_for_change(self, stop: asyncio.Event, timeout_s: float | None) -> None:
         waits = [asyncio.create_task(event.wait()) for event in (stop, self._changed)]

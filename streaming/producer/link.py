@@ -178,23 +178,35 @@ class Link(WSListener):
         self._transport = transport
         self.opened_at = datetime.now(UTC)
         self._counts.opened += 1
+        try:
+            self._opened(transport)
+        except Exception as error:
+            self._failed(error)
+
+    def _opened(self, transport: WSTransport) -> None:
         self._send(*records.connection_record(self._connection()))
         log.info("connected", connection=self.name, codes=len(self.plan.codes), datasets=self.plan.datasets)
         if self._subscription:
             transport.send(_TEXT, self._subscription.popleft())
-        for listener in self._listeners.values():
-            listener.opened(self.name, self.plan.codes, lambda because: self.ask_turn(End.RENEWED, because))
+        for dataset, listener in self._listeners.items():
+            try:
+                listener.opened(self.name, self.plan.codes, lambda because: self.ask_turn(End.RENEWED, because))
+            except Exception:
+                self._listener_failed(dataset)
         if self.paused:
             self.pause()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A frame has come, or a part of one."""
         received_ns = _now_ns()
-        kind = frame.msg_type
-        if not (self._plain and (kind is _BINARY or kind is _TEXT) and frame.fin):
-            self._uncommon(transport, frame, kind, received_ns)
-            return
-        self._message(frame.get_payload_as_bytes(), received_ns)
+        try:
+            kind = frame.msg_type
+            if not (self._plain and (kind is _BINARY or kind is _TEXT) and frame.fin):
+                self._uncommon(transport, frame, kind, received_ns)
+                return
+            self._message(frame.get_payload_as_bytes(), received_ns)
+        except Exception as error:
+            self._failed(error)
 
     def _uncommon(self, transport: WSTransport, frame: WSFrame, kind: WSMsgType, received_ns: int) -> None:
         """Parts of messages, signs of life, goodbyes, and what comes after ours."""
@@ -222,8 +234,11 @@ class Link(WSListener):
         self._counts.closed += 1
         self._counts.ends[end] += 1
         log.info("disconnected", connection=self.name, frames=self.frames, reason=reason)
-        for listener in self._listeners.values():
-            listener.closed(self.name)
+        for dataset, listener in self._listeners.items():
+            try:
+                listener.closed(self.name)
+            except Exception:
+                self._listener_failed(dataset)
         self._hand_on()
 
     # --- what the worker wants ---
@@ -285,7 +300,11 @@ class Link(WSListener):
     def _message(self, frame: bytes, received_ns: int) -> None:
         self.frames = number = self.frames + 1
         self.last_frame_ns = received_ns
-        label = self._classify(frame)
+        try:
+            label = self._classify(frame)
+        except Exception:  # the frame is recorded all the same
+            self._listener_failed(SYSTEM)
+            label = SYSTEM, ""
         stream = self.streams.get(label) or self._new_stream(label)
         stream.frames += 1
         tally = stream.tally
@@ -314,11 +333,36 @@ class Link(WSListener):
 
     def _hearer(self, dataset: str, code: str) -> Callable[[bytes, int], None] | None:
         listener = self._listeners.get(dataset)
-        return None if listener is None else partial(listener.feed, self.name, code)
+        if listener is None:
+            return None
+        feed = partial(listener.feed, self.name, code)
+
+        def hear(frame: bytes, received_ns: int) -> None:
+            try:
+                feed(frame, received_ns)
+            except Exception:
+                self._listener_failed(dataset)
+
+        return hear
+
+    def _listener_failed(self, dataset: str) -> None:
+        """Report an error of what follows the data: the data itself is on record, and its connection stays."""
+        self._counts.restarts += 1
+        log.exception("listener_failed", connection=self.name, dataset=dataset)
+
+    def _failed(self, error: Exception) -> None:
+        """End the connection for an error of ours, and say that it was ours."""
+        self._counts.restarts += 1
+        log.exception("connection_failed", connection=self.name, frames=self.frames)
+        self.end(End.FAILED, f"an error of ours: {type(error).__name__}: {error}"[:_SHOWN])
 
     def _reply(self, frame: bytes, received_ns: int) -> None:
         """Hear what the exchange says beside data."""
-        reply = self._exchange.reply(frame)
+        try:
+            reply = self._exchange.reply(frame)
+        except Exception:
+            self._listener_failed(SYSTEM)
+            return
         if reply is None or reply.word is Word.ALIVE:
             return
         about = f"{reply.about}: {reply.message}".strip(": ")[:_SHOWN]

@@ -30,6 +30,11 @@ _GAUGES: Final[tuple[tuple[str, str, _Read], ...]] = (
     ("breaker_open", "1 while connections wait because nothing works.", lambda c: int(c.breaker != "closed")),
     ("silent_streams", "Streams that say nothing for longer than they may.", lambda c: _sum(c.silent_streams)),
     ("silent_codes", "Codes that were asked for and of which nothing has come.", lambda c: _sum(c.silent_codes)),
+    (
+        "unreadable_codes",
+        "Codes or rows of the market list that cannot be read, and are not subscribed.",
+        lambda c: len(c.unreadable_codes),
+    ),
     ("last_frame_timestamp_seconds", "When the last frame came, Unix time; 0: never.", lambda c: c.newest_ns / 1e9),
 )
 _COUNTERS: Final[tuple[tuple[str, str, _Read], ...]] = (

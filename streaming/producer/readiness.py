@@ -9,8 +9,8 @@ another one delivers: the others don't notice, and starting the worker again wou
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
-from typing import Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
 
 from streaming.health import Report
 from streaming.producer.broker import Broker
@@ -67,7 +67,14 @@ class Readiness:
         judged = {name: why for name, why in down.items() if self._broken(name)}
         bearable = judged if len(down) < len(self._exchanges) else {}
         failing |= {name: why for name, why in down.items() if name not in bearable}
-        return Report(failing, bearable, {"undelivered": self._broker.in_flight, "buffer": round(self._broker.fill, 3)})
+        facts = {"undelivered": self._broker.in_flight, "buffer": round(self._broker.fill, 3)}
+        return Report(failing, bearable, facts | self._left_out())
+
+    def _left_out(self) -> dict[str, Any]:
+        """The codes that are not subscribed because they cannot be read, by exchange."""
+        found = {name: self._counts.get(name, ExchangeCounts()).unreadable_codes for name in self._exchanges}
+        named = {name: _named(unreadable) for name, unreadable in found.items() if unreadable}
+        return {"unreadable_codes": named} if named else {}
 
     def _of_broker(self) -> dict[str, str]:
         now = self._now()
@@ -86,6 +93,8 @@ class Readiness:
         counts = self._counts.get(name, ExchangeCounts())
         if counts.breaker != "closed":
             return f"nothing works: the breaker is {counts.breaker}, {counts.failed_connects} attempts have failed"
+        if not counts.planned and counts.unreadable_codes:
+            return f"no connection is planned: {_named(counts.unreadable_codes)}"
         if not counts.planned:
             return "no connection is planned yet: the list of markets is not known"
         if not counts.connections:
@@ -99,3 +108,9 @@ class Readiness:
 
     def _broken(self, name: str) -> bool:
         return self._counts.get(name, ExchangeCounts()).breaker != "closed"
+
+
+def _named(unreadable: Mapping[str, str]) -> str:
+    """How many codes cannot be read, and the first of them with its reason."""
+    code, why = next(iter(unreadable.items()))
+    return f"{len(unreadable)} codes cannot be read, first {code}: {why}"

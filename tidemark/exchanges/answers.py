@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from tidemark.exchanges import messages
-from tidemark.exchanges.base import Row, Rows, SetAside, Unparsable
+from tidemark.exchanges.base import Exchange, Row, Rows, SetAside, Unparsable
 from tidemark.exchanges.values import shown
 
 #: Reads one row: its position, its bytes and its decoded value.
@@ -109,6 +109,18 @@ def numbers(rows: Sequence[Row], field: Callable[[Any], int]) -> list[int]:
 def held(rows: Sequence[Row]) -> int:
     """How many rows a page held, readable or not."""
     return rows.answered if isinstance(rows, Rows) else len(rows)
+
+
+def misread(exchange: Exchange, market: Row) -> str:
+    """Why the frames of a listed market cannot be read as that market's; empty: they can.
+
+    The list may say more of a market than its code: frames carry the code only.
+    """
+    try:
+        by_code = exchange.market(str(market["code"]))
+    except Unparsable as error:
+        return str(error)
+    return "" if by_code == market["market"] else f"bad_code: {by_code} by its code, {market['market']} by the list"
 
 
 def is_plausible(moment: datetime, received_at: datetime) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,8 +23,17 @@ from typing import Any, Final
 from tidemark import bans, naming
 from tidemark.bans import Ban
 from tidemark.contracts import CONTRACTS, plausible
-from tidemark.exchanges import registry
-from tidemark.exchanges.base import NotServedError, Query, Refusal, Row, UnknownMarketError, Unparsable
+from tidemark.exchanges import answers, registry
+from tidemark.exchanges.base import (
+    NotServedError,
+    Query,
+    Refusal,
+    Row,
+    Rows,
+    SetAside,
+    UnknownMarketError,
+    Unparsable,
+)
 from tidemark.lake import parquet
 from tidemark.lake.parquet import VALUE_ERRORS, Footer
 from tidemark.lake.store import ObjectStore, open_store
@@ -63,11 +73,15 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The object that a series became: ``rows`` it holds (0: no answer, no object), ``new`` if it wasn't there."""
+    """The object that a series became: ``rows`` it holds (0: no answer, no object), ``new`` if it wasn't there.
+
+    ``set_aside`` are rows of the answer that cannot be read; the object holds all others.
+    """
 
     path: str
     rows: int
     new: bool
+    set_aside: tuple[SetAside, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +105,8 @@ class FetchSummary:
     """What a fetch did. ``landed`` are objects that are new, ``known`` those that lay there already.
 
     ``left_out`` are markets that the exchange does not have (any more); the others are complete without them.
+    ``set_aside`` counts rows of the answers that cannot be read, and market codes that cannot; ``first_set_aside``
+    says which was the first, and why.
     """
 
     exchange: str
@@ -103,6 +119,8 @@ class FetchSummary:
     failures: tuple[FetchFailure, ...] = ()
     dry_run: bool = False
     left_out: tuple[LeftOut, ...] = ()
+    set_aside: int = 0
+    first_set_aside: str = ""
 
     def __str__(self) -> str:
         """One line for a person; the markets that were left out follow, the first ten with their reasons."""
@@ -110,7 +128,8 @@ class FetchSummary:
             return f"{self.exchange} {self.dataset}: would ask {self.series} series"
         failed = f", {len(self.failures)} FAILED" if self.failures else ""
         counts = f"{self.landed} landed with {self.rows} rows, {self.known} known, {self.empty} empty"
-        head = f"{self.exchange} {self.dataset}: {self.series} series, {counts}{failed}"
+        aside = f", {self.set_aside} set aside (first: {self.first_set_aside})" if self.set_aside else ""
+        head = f"{self.exchange} {self.dataset}: {self.series} series, {counts}{aside}{failed}"
         if not self.left_out:
             return head
         more = f"\n  and {len(self.left_out) - 10} more" if len(self.left_out) > 10 else ""
@@ -124,7 +143,7 @@ class Page:
 
     body: bytes
     received_at: datetime
-    rows: list[Row]
+    rows: Rows
 
 
 class Fetcher:
@@ -139,7 +158,11 @@ class Fetcher:
         self._settings = settings.exchanges[exchange]
         self._transport = transport
         self._store = store
-        self._listed: tuple[str, ...] | None = None
+        #: What the exchange lists now: its codes, and what of the list cannot be read; None: it was not asked yet.
+        self._list: tuple[tuple[str, ...], tuple[FetchFailure, ...]] | None = None
+        #: Codes of the settings, or rows of the market list, that cannot be read; chosen codes that cannot.
+        self._unreadable: list[str] = []
+        self._failures: list[FetchFailure] = []
 
     @property
     def requests(self) -> int:
@@ -147,20 +170,59 @@ class Fetcher:
         return self._transport.sent
 
     def codes(self, chosen: Sequence[str] | None, *, ask: bool = True) -> tuple[str, ...]:
-        """The exchange's own market codes: those chosen, else those of the settings, else all it lists.
+        """The exchange's own market codes: those chosen, else those of the settings, else all it lists; each once.
 
-        With ``ask=False`` nothing is sent: then all it lists is ``*``. The list is asked for once.
+        A code that cannot be read is left out: one that was chosen is a failure of the fetch, another is named as
+        set aside. With ``ask=False`` nothing is sent: then all it lists is ``*``. The list is asked for once.
+
+        Raises:
+            Unparsable: no code can be read.
         """
         named = tuple(chosen or ()) or self._settings.codes
-        if named or not ask:
-            return named or ("*",)
-        return self.listed() if self._listed is None else self._listed
+        if not named and not ask:
+            return ("*",)
+        problems: list[FetchFailure] = []
+        codes = dict.fromkeys(named or self.listed())
+        if not named and self._list is not None:
+            problems += self._list[1]
+        readable = tuple(code for code in codes if self._can_read(code, problems))
+        for one in problems:
+            log.warning("code_set_aside exchange=%s code=%r because=%s", self.exchange.name, one.series, one.problem)
+        if not readable:
+            why = f"{problems[0].series}: {problems[0].problem}" if problems else "there are none"
+            raise Unparsable("no_markets", f"no market code of {self.exchange.name} can be read: {why}")
+        if chosen:
+            self._failures = problems
+        else:
+            self._unreadable = [f"{one.series}: {one.problem}" for one in problems]
+        return readable
 
     def listed(self) -> tuple[str, ...]:
-        """The codes that the exchange lists now."""
-        pages = self._pages(self.exchange.rest.markets())
-        self._listed = tuple(str(row["code"]) for page in pages for row in page.rows if row.get("code"))
-        return self._listed
+        """The codes that the exchange lists now, those that can be read. The list is asked for once."""
+        if self._list is None:
+            problems: list[FetchFailure] = []
+            self._list = tuple(self._ask_list(problems)), tuple(problems)
+        return self._list[0]
+
+    def _ask_list(self, problems: list[FetchFailure]) -> dict[str, None]:
+        found: dict[str, None] = {}
+        for page in self._pages(self.exchange.rest.markets()):
+            problems += [FetchFailure(one.code or f"row {one.item}", f"{one.reason}: {one.message}")
+                         for one in page.rows.set_aside]  # fmt: skip
+            for row in page.rows:
+                if why := answers.misread(self.exchange, row):
+                    problems.append(FetchFailure(str(row["code"]), why))
+                elif row["code"]:
+                    found[str(row["code"])] = None
+        return found
+
+    def _can_read(self, code: str, problems: list[FetchFailure]) -> bool:
+        try:
+            self.exchange.market(code)
+        except Unparsable as error:
+            problems.append(FetchFailure(code, str(error)))
+            return False
+        return True
 
     def history(self, dataset: str, code: str, start: datetime, end: datetime, interval: str = "") -> list[Series]:
         """The series that together bring what happened on one market from ``start`` up to ``end`` (aware).
@@ -191,13 +253,13 @@ class Fetcher:
         A market that the exchange does not know is asked for once. Where a person chose it, that is a failure; where it
         comes from the settings or the list (``chosen=False``), it is left out.
         """
-        answers: list[Answered] = []
-        failed = list(failures)
+        answered: list[Answered] = []
+        failed = [*self._failures, *failures]
         unknown: dict[str, str] = {}
         for number, one in enumerate(series, 1):
             try:
                 if one.code not in unknown:
-                    answers.append(self.land(dataset, one))
+                    answered.append(self.land(dataset, one))
             except UnknownMarketError as error:
                 unknown[one.code] = str(error)
                 if chosen:
@@ -208,25 +270,27 @@ class Fetcher:
             if progress is not None:
                 progress(number, len(series), one.key)
         left_out = () if chosen else tuple(LeftOut(code, reason) for code, reason in unknown.items())
-        if left_out and not answers:
+        if left_out and not answered:
             failed.append(FetchFailure(f"{self.exchange.name} {dataset}", "the exchange knows none of the markets"))
-        return self.summary(dataset, len(series), answers, failed, left_out)
+        return self.summary(dataset, len(series), answered, failed, left_out)
 
     def summary(
         self,
         dataset: str,
         series: int,
-        answers: Sequence[Answered],
+        answered: Sequence[Answered],
         failures: Iterable[FetchFailure],
         left_out: Iterable[LeftOut],
     ) -> FetchSummary:
         """What came of so many series."""
-        landed = [answer.rows for answer in answers if answer.new]
-        empty = sum(not answer.rows for answer in answers)
-        known = len(answers) - len(landed) - empty
+        landed = [answer.rows for answer in answered if answer.new]
+        empty = sum(not answer.rows for answer in answered)
+        known = len(answered) - len(landed) - empty
+        aside = [*self._unreadable, *(str(one) for answer in answered for one in answer.set_aside)]
         return FetchSummary(
             self.exchange.name, dataset, series, len(landed), known, empty, sum(landed), tuple(failures),
             left_out=tuple(left_out),
+            set_aside=len(aside), first_set_aside=aside[0] if aside else "",
         )  # fmt: skip
 
     def plan(self, dataset: str, keys: Iterable[str]) -> FetchSummary:
@@ -240,26 +304,30 @@ class Fetcher:
     def land(self, dataset: str, series: Series) -> Answered:
         """Ask all pages of a series and write their rows as one object, unless the same answer lies there.
 
+        Rows that cannot be read are counted in the object's footer; the answer they stood in is kept with the others.
+
         Raises:
-            One of SERIES_ERRORS, or BannedError.
+            One of SERIES_ERRORS, or BannedError. Unparsable also where the answer holds rows and none can be read.
         """
         return self.store(dataset, series.key, list(self._pages(series.query)), series.keep)
 
     def store(self, dataset: str, key: str, pages: Sequence[Page], keep: Keep = lambda _: True) -> Answered:
         """Write the rows of these pages as one object, unless the same answer to the same question lies there."""
+        aside = _set_aside(key, pages)
         topic = naming.raw_topic(self.exchange.name, dataset)
         digest = answer_digest(key, [page.body for page in pages])
         path = naming.rest_object(topic, digest)
         rows = list(_numbered(topic, row_offset(digest), _enveloped(pages, keep)))
         if not rows:
-            return Answered(path, 0, new=False)
+            return Answered(path, 0, new=False, set_aside=aside)
         received = [nanoseconds(row["received_at"]) for row in rows]
         footer = Footer(
             topic, 0, naming.REST_CLUSTER, 0, row_offset(digest), row_offset(digest), rows=len(rows), parsed=1,
             kind="rest", received_min=min(received), received_max=max(received),
+            dead=len(aside), dead_reasons=dict(sorted(Counter(one.reason for one in aside).items())),
         )  # fmt: skip
         data = parquet.write(CONTRACTS[dataset], rows, footer)
-        return Answered(path, len(rows), self._store.put_new(path, data))
+        return Answered(path, len(rows), self._store.put_new(path, data), aside)
 
     def page(self, query: Query) -> Page:
         """Ask one page.
@@ -366,6 +434,20 @@ def row_offset(digest: str) -> int:
 def nanoseconds(moment: datetime) -> int:
     """Unix nanoseconds, exact to the microsecond."""
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
+
+
+def _set_aside(key: str, pages: Sequence[Page]) -> tuple[SetAside, ...]:
+    """The rows of a series that cannot be read, named in the log.
+
+    Raises:
+        Unparsable: there are rows, and none can be read: then it is the answer that is not understood.
+    """
+    aside = tuple(one for page in pages for one in page.rows.set_aside)
+    if aside and not any(page.rows for page in pages):
+        raise Unparsable(aside[0].reason, f"none of {len(aside)} rows can be read, first {aside[0]}")
+    if aside:
+        log.warning("rows_set_aside series=%r count=%d first=%s", key, len(aside), aside[0])
+    return aside
 
 
 def _enveloped(pages: Iterable[Page], keep: Keep) -> Iterator[dict[str, Any]]:

@@ -43,7 +43,8 @@ QUESTIONS: Final[Mapping[str, str]] = {
     "messages_are_read": """
         SELECT format('%%s: %%s dead letters of %%s in the last hour', exchange, sum(dead), dataset)
         FROM ops.load_ledger
-        WHERE dead > 0 AND hour_at >= date_trunc('hour', now()) - interval '1 hour' AND exchange = ANY(%(exchanges)s)
+        WHERE dead > 0 AND kind = 'data' AND hour_at >= date_trunc('hour', now()) - interval '1 hour'
+            AND exchange = ANY(%(exchanges)s)
         GROUP BY exchange, dataset""",
     "silver_keeps_up": """
         SELECT format('silver.%%s: %%s loads wait for more than two hours', ledger.dataset, count(*))

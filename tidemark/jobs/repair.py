@@ -121,6 +121,8 @@ class _Asked:
     refused: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     words: list[str] = field(default_factory=list)
+    #: Rows of the answers that cannot be read.
+    set_aside: list[str] = field(default_factory=list)
     banned: BannedError | None = None
 
     @property
@@ -356,6 +358,7 @@ def _ask_market(repair: _Repair, dataset: str, code: str, series: Sequence[Serie
         try:
             answer = repair.fetch.land(dataset, one)
             repair.unanswered = 0
+            asked.set_aside += [str(row) for row in answer.set_aside]
             if answer.rows:
                 load_path(repair.connection, repair.store, answer.path)
                 asked.paths.append((answer.path, answer.rows))
@@ -412,8 +415,8 @@ def _series(repair: _Repair, gap: Gap, code: str, asked: _Asked) -> list[Series]
                 series += repair.fetch.history(gap.dataset, code, first, last, interval)
             except NotServedError as error:
                 asked.words.append(str(error))
-            except Unparsable as error:
-                asked.failed[code] = f"{type(error).__name__}: {error}"
+            except Unparsable as error:  # nothing can be asked of it, and no row of it could be read
+                asked.refused[code] = f"{code} is no code that can be read: {error}"
     return series
 
 
@@ -463,6 +466,8 @@ def _judge(one: KnownGap, asked: _Asked, rows: int) -> tuple[State, str]:
         of = max(asked.markets, len(asked.failed))
         said = f"{len(asked.failed)} of {of} markets failed, first {code}: {problem[:300]}"
         return "open", f"{said}; not served is {refused[0][:300]}{more}" if refused else said
+    if asked.set_aside:  # one of them may be what is missing
+        return "open", f"{len(asked.set_aside)} rows of the answer cannot be read, first {asked.set_aside[0][:300]}"
     if refused:
         return "not_served", f"{refused[0][:_SHOWN]}{more}"
     if asked.words:

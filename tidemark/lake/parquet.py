@@ -66,7 +66,8 @@ class Footer:
     """What one landing object accounts for: every offset from ``start`` to ``end``, both included.
 
     ``rows`` are rows of the file; ``parsed``, ``dead`` and ``ignored`` count offsets. ``kind`` is ``data``, ``gap``
-    (the log no longer held these offsets: no rows), ``rest`` (fetched, no offsets of a log) or ``revived`` (dead
+    (the log no longer held these offsets: no rows), ``rest`` (fetched, no offsets of a log: ``dead`` counts rows of the
+    answer that were set aside because they cannot be read) or ``revived`` (dead
     letters of the chain object with these offsets, which is of the topic ``origin``; ``revived`` lists them).
     ``fingerprint`` is that of the record at ``end``, empty where there is none. ``received_min`` and ``received_max``
     are Unix nanoseconds over the rows, None without rows.

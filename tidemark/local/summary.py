@@ -131,7 +131,8 @@ def _count(connection: psycopg.Connection[Any], schema: str, name: str, by_excha
 
 def _dead(connection: psycopg.Connection[Any]) -> dict[str, int]:
     """Records that could not be parsed; each lies in a dead-letter topic with its reason."""
-    return dict(connection.execute("select exchange, sum(dead)::bigint from ops.load_ledger group by 1").fetchall())
+    query = "select exchange, sum(dead)::bigint from ops.load_ledger where kind = 'data' group by 1"
+    return dict(connection.execute(query).fetchall())
 
 
 def _identities(connection: psycopg.Connection[Any]) -> dict[int, dict[str, dict[str, int]]]:

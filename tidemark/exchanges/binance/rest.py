@@ -248,8 +248,8 @@ class Rest:
         return MarketsQuery()
 
     def is_traded(self, market: Row) -> bool:
-        """Whether it trades, and its frames can be read: contracts are listed before they begin and after they end."""
-        return market["state"] == "TRADING" and symbols.is_readable(str(market["code"]), market["market"])
+        """Whether it is in trading: contracts are listed before they begin and after they end."""
+        return market["state"] == "TRADING"
 
     def candles(
         self,

@@ -71,11 +71,6 @@ def listed_market(code: str, base: object, quote: object) -> str | None:
     return "-".join(part for part in (base, quote, more) if part)
 
 
-def is_readable(code: str, listed: object) -> bool:
-    """Whether the frames of a listed contract become rows of its own market ``listed``."""
-    return listed is not None and _market(code) == listed
-
-
 def instrument(code: str) -> str:
     """What the code stands for: ``swap``, or ``future`` where it is dated."""
     return "future" if "_" in code else "swap"
