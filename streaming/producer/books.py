@@ -190,7 +190,7 @@ class BookKeeper:
         market.received_ns = received_ns
         if verdict.outcome is Outcome.BROKEN:
             self._broken(market, verdict, before, received_ns)
-            self._begin_anew(market, "changes are missing")
+            self._begin_anew(market, "the numbers were restarted" if verdict.restarted else "changes are missing")
         elif market.book.needs_snapshot:
             self._want(market.code)
         elif market.book.is_live:
@@ -199,7 +199,9 @@ class BookKeeper:
     def _broken(self, market: _Market, verdict: Verdict, from_at: datetime | None, received_ns: int) -> None:
         self._counts.breaks += 1
         first, last = verdict.missing or (None, None)
-        log.warning("changes missing", exchange=self._exchange.name, code=market.code, first=first, last=last)
+        event = "numbers_restarted" if verdict.restarted else "changes missing"
+        name, reason = self._exchange.name, verdict.reason
+        log.warning(event, exchange=name, code=market.code, first=first, last=last, reason=reason)
         record = BreakRecord(
             exchange=self._exchange.name,
             connection=market.followed or "",

@@ -20,6 +20,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from tidemark.exchanges.base import DepthNumbers, Row
+from tidemark.exchanges.renumbering import Behind, Numbers
 
 Level = tuple[Decimal, Decimal]
 
@@ -27,6 +28,8 @@ Level = tuple[Decimal, Decimal]
 _WIDE: Final = Context(prec=100, rounding=ROUND_HALF_UP)
 _PRICE_STEP: Final = Decimal(1).scaleb(-12)
 _RATIO_STEP: Final = Decimal(1).scaleb(-6)
+#: So many changes that are not older than a snapshot, and not beyond it by number, were not counted with it.
+_NOT_OLDER: Final = 3
 
 
 class Outcome(StrEnum):
@@ -48,6 +51,8 @@ class Verdict:
     outcome: Outcome
     missing: tuple[int, int] | None = None
     reason: str = ""
+    #: Nothing is missing between two numbers: the exchange has begun to count again.
+    restarted: bool = False
 
 
 _APPLIED: Final = Verdict(Outcome.APPLIED)
@@ -162,8 +167,7 @@ class Book:
 
     def _mark(self, row: Row) -> None:
         self.update_id = _number(row, "last_update_id")
-        at = row["changed_at"] or row["event_at"]
-        self.changed_at = at if isinstance(at, datetime) else None
+        self.changed_at = _moment(row)
 
 
 def total(levels: Sequence[Level]) -> Decimal:
@@ -209,6 +213,9 @@ class Numbered(Protocol):
     def drop(self) -> None:
         """Give the book up."""
 
+    def expect_repeats(self) -> None:
+        """What comes next is of another connection, which may repeat what was taken."""
+
 
 class SpannedBook:
     """Changes cover the numbers ``first_update_id`` to ``last_update_id``; each names the last of the one before.
@@ -220,6 +227,10 @@ class SpannedBook:
     A change that begins before the latest one's end and reaches beyond it is applied: it carries the sizes as they are
     after it for every level that changed within its span, so nothing is lost by what it repeats. (Two connections that
     overlap may cut the same changes into other spans.)
+
+    Changes that follow one another behind the latest number are repeats, or the numbers were restarted (see
+    ``renumbering``): then the book is given up, and those changes are the first that are held for a new snapshot. A
+    snapshot whose number the changes don't reach, though they are not older, is of the numbers before, and is given up.
     """
 
     def __init__(self, most: int | None = None, patience: int = 1_000) -> None:
@@ -227,7 +238,12 @@ class SpannedBook:
         self._most = most
         self._held: deque[Row] = deque(maxlen=patience)
         self._heard: int | None = None
+        self._behind = Behind()
         self._snapshot: int | None = None
+        self._snapshot_at: datetime | None = None
+        #: Changes that the snapshot holds by its number.
+        self._within: deque[Row] = deque(maxlen=patience)
+        self._not_older = 0
         self._linked = False
 
     @property
@@ -251,16 +267,17 @@ class SpannedBook:
         if first is None or last is None or before is None:
             self.drop()
             return Verdict(Outcome.BROKEN, None, "a change without its numbers")
-        heard = self._heard
+        heard, numbers = self._heard, Numbers(last, before, _moment(row))
         if heard is not None and last <= heard:
-            return _STALE
+            return self._restart(self._behind.rows, last, before) if self._behind.judge(row, numbers) else _STALE
+        if heard is not None and self._behind.leads_to(before):
+            return self._restart([*self._behind.rows, row], last, before)
         self._heard = last
+        self._behind.heard(numbers)
         if heard is not None and before > heard:
             self.drop()
             self._held.append(row)
-            return Verdict(
-                Outcome.BROKEN, (heard + 1, before), f"change {last} follows {before}, and {heard} came last"
-            )
+            return Verdict(Outcome.BROKEN, (heard + 1, before), _not_next(last, before, heard))
         if self._snapshot is None:
             self._held.append(row)
             return _WAITING
@@ -269,8 +286,25 @@ class SpannedBook:
     def drop(self) -> None:
         """Give the book up: changes from now on are held for a new snapshot."""
         self._held.clear()
+        self._within.clear()
+        self._not_older = 0
         self._snapshot = None
         self._linked = False
+
+    def expect_repeats(self) -> None:
+        """What comes next is of another connection, which may repeat what was taken."""
+        self._behind.expect_repeats()
+
+    def _restart(self, rows: Sequence[Row], last: int, before: int) -> Verdict:
+        """Give the book up for numbers that begin again with ``rows``."""
+        reason = f"the numbers were restarted: {_not_next(last, before, self._heard)}"
+        self.drop()
+        self._behind.restarted()
+        for row in rows:
+            self._behind.heard(Numbers(_int(row, "last_update_id"), _int(row, "prev_update_id"), _moment(row)))
+        self._held.extend(rows)
+        self._heard = last
+        return Verdict(Outcome.BROKEN, None, reason, restarted=True)
 
     def _begin(self, row: Row) -> Verdict:
         number = _number(row, "last_update_id")
@@ -278,12 +312,16 @@ class SpannedBook:
             return Verdict(Outcome.STALE, None, "a snapshot without its number")
         if self._snapshot is not None:
             return Verdict(Outcome.STALE, None, "there is a book already")
+        at = _moment(row)
+        latest = _moment(self._held[-1]) if self._held else None
+        if self._heard is not None and number > self._heard and at is not None and latest is not None and at < latest:
+            return Verdict(Outcome.STALE, None, f"snapshot {number} is of numbers before a restart: it is older")
         held = [one for one in self._held if _int(one, "last_update_id") >= number]
         if held and not _continues(number, held[0]):
             first = _int(held[0], "first_update_id")
             return Verdict(Outcome.STALE, None, f"snapshot {number} is older than change {first}, the first one held")
         self._held.clear()
-        self._snapshot = number
+        self._snapshot, self._snapshot_at = number, at
         self.book.replace(row, self._most)
         for one in held:
             self.book.change(one)
@@ -293,25 +331,40 @@ class SpannedBook:
     def _follow(self, row: Row, first: int, last: int, before: int) -> Verdict:
         if not self._linked and self._snapshot is not None:
             if last < self._snapshot:
-                return _STALE
+                return self._is_within(row)
             if not first <= self._snapshot <= last and before != self._snapshot:
                 self.drop()
                 self._held.append(row)
                 return _WAITING
             self._linked = True
+        self._within.clear()
         self.book.change(row)
         return _APPLIED
+
+    def _is_within(self, row: Row) -> Verdict:
+        """A change that the snapshot holds by its number: stale, unless its time says that the snapshot can't."""
+        self._within.append(row)
+        at = _moment(row)
+        self._not_older += at is None or self._snapshot_at is None or at >= self._snapshot_at
+        if self._not_older < _NOT_OLDER and len(self._within) < (self._within.maxlen or 0):
+            return _STALE
+        rows = list(self._within)
+        self.drop()
+        self._held.extend(rows)
+        return _WAITING
 
 
 class LinkedBook:
     """Each change names the number before it (``prev_update_id``); a snapshot comes first on every connection.
 
     A change that names the book's number and has none of its own beyond it is a sign of life; one with a lower number
-    of its own has reset the numbers.
+    of its own has reset the numbers, and nothing is missing. Changes that follow one another below the book's number
+    are repeats, or the numbers were restarted without such a link (see ``renumbering``): then the book is given up.
     """
 
     def __init__(self) -> None:
         self.book = Book()
+        self._behind = Behind()
         self._live = False
 
     @property
@@ -328,12 +381,19 @@ class LinkedBook:
         """Give the book up until the next snapshot."""
         self._live = False
 
+    def expect_repeats(self) -> None:
+        """What comes next is of another connection, which may repeat what was taken."""
+        self._behind.expect_repeats()
+
     def take(self, row: Row) -> Verdict:
         """Take a change or a snapshot as it comes over the stream."""
         last, before = _number(row, "last_update_id"), _number(row, "prev_update_id")
         if row["kind"] == "snapshot":
             self.book.replace(row)
             self._live = last is not None
+            self._behind.restarted()
+            if last is not None:
+                self._behind.heard(Numbers(last, last, _moment(row)))
             return _APPLIED
         at = self.book.update_id
         if not self._live or at is None:
@@ -341,14 +401,24 @@ class LinkedBook:
         if last is None or before is None:
             self.drop()
             return Verdict(Outcome.BROKEN, None, "a change without its numbers")
-        if before == at:
+        return self._follow(row, at, Numbers(last, before, _moment(row)))
+
+    def _follow(self, row: Row, at: int, numbers: Numbers) -> Verdict:
+        last, before = numbers.last, numbers.before
+        if before == at and not self._behind.leads_to(before):
+            if last < at:
+                self._behind.restarted()
+            self._behind.heard(numbers)
             self.book.change(row)
             return _APPLIED
-        if before < at and last <= at:
+        if before < at and last <= at and not self._behind.judge(row, numbers):
             return _STALE
         self.drop()
+        if before <= at and (last <= at or self._behind.leads_to(before)):
+            reason = f"the numbers were restarted: {_not_next(last, before, at)}"
+            return Verdict(Outcome.BROKEN, None, reason, restarted=True)
         missing = (at + 1, before) if before > at else None
-        return Verdict(Outcome.BROKEN, missing, f"change {last} follows {before}, and {at} came last")
+        return Verdict(Outcome.BROKEN, missing, _not_next(last, before, at))
 
 
 def numbered(numbers: DepthNumbers, most: int | None) -> Numbered:
@@ -366,6 +436,16 @@ def _continues(number: int, row: Row) -> bool:
     """Whether a change is the first one to apply to snapshot ``number``."""
     first, last = _int(row, "first_update_id"), _int(row, "last_update_id")
     return first <= number <= last or row["prev_update_id"] == number
+
+
+def _not_next(last: int, before: int, heard: int | None) -> str:
+    return f"change {last} follows {before}, and {heard} came last"
+
+
+def _moment(row: Row) -> datetime | None:
+    """When a row's change happened, by the exchange's clock."""
+    at = row["changed_at"] or row["event_at"]
+    return at if isinstance(at, datetime) else None
 
 
 def _levels(row: Row, side: str) -> tuple[Any, Any]:
