@@ -73,7 +73,7 @@ def listed_market(code: str, base: object, quote: object) -> str | None:
 
 def instrument(code: str) -> str:
     """What the code stands for: ``swap``, or ``future`` where it is dated."""
-    return "future" if "_" in code else "swap"
+    return "future" if "_" in code and not code.endswith("_PERP") else "swap"
 
 
 def stream(code: str, what: str) -> str:

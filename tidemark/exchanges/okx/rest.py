@@ -278,23 +278,21 @@ class Rest:
         return CandlesQuery(symbols.instrument(code), interval, to, since, count or _A_PAGE, recent)
 
     def tickers(self, codes: Sequence[str]) -> TickersQuery:
-        """States of these instruments, one request for each type among them.
+        """States of these instruments, one request for each type among them; codes that cannot be read are left out.
 
         Raises:
             ValueError: no codes.
-            Unparsable: ``bad_code``.
+            Unparsable: ``bad_code``: none can be read.
         """
-        if not codes:
-            raise ValueError("no market codes to ask tickers for")
-        kinds = dict.fromkeys(_TYPES[symbols.instrument(code).kind] for code in codes)
+        kinds = dict.fromkeys(_TYPES[instrument.kind] for instrument in _readable(codes))
         return TickersQuery(tuple(kinds), frozenset(codes))
 
     def snapshots(self, codes: Sequence[str]) -> SnapshotQuery:
-        """States of these instruments as documents, one request for each type among them.
+        """States of these instruments as documents, one request for each type among them (see ``tickers``).
 
         Raises:
             ValueError: no codes.
-            Unparsable: ``bad_code``.
+            Unparsable: ``bad_code``: none can be read.
         """
         return SnapshotQuery(symbols.NAME, self.tickers(codes), frozenset(codes), "instId", _data, _symbol)
 
@@ -320,6 +318,25 @@ class Rest:
             return [TradesQuery(symbols.instrument(code), until, since)]
         served = f"candles, and trades and candles of 1s since {oldest:%Y-%m-%d %H:%M} UTC"
         raise NotServedError(f"{symbols.NAME} serves {served}: no {dataset} of {code} from {since} to {until}")
+
+
+def _readable(codes: Sequence[str]) -> list[Instrument]:
+    """The instruments of those codes that can be read.
+
+    Raises:
+        ValueError: no codes.
+        Unparsable: none can be read.
+    """
+    found = []
+    problem: Exception = ValueError("no market codes to ask tickers for")
+    for code in codes:
+        try:
+            found.append(symbols.instrument(code))
+        except Unparsable as error:
+            problem = error
+    if not found:
+        raise problem
+    return found
 
 
 def _milliseconds(moment: datetime) -> str:
