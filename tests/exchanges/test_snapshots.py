@@ -73,4 +73,4 @@ def test_no_codes_and_no_answer_are_errors(name: str) -> None:
     with pytest.raises(ValueError, match="no market codes"):
         rest.snapshots([])
     with pytest.raises(Unparsable):
-        rest.snapshots(CASES[name][0]).rows(b"[1]", ASKED)
+        rest.snapshots(CASES[name][0]).rows(b"1", ASKED)

@@ -45,7 +45,10 @@ class SnapshotQuery:
         """One row a market."""
 
         def read(item: int, element: bytes, document: dict[str, Any]) -> Row:
-            return self._row(values.text(document.get(self.code_field), self.code_field), document, asked_at)
+            code = document.get(self.code_field)
+            if code is None or code == "":
+                raise Unparsable("missing_code", "the row names no market")
+            return self._row(values.text(code, self.code_field), document, asked_at)
 
         return answers.read(self.elements(body), self.code_field, read, codes=self.codes, unique=True)
 

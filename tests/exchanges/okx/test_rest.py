@@ -257,11 +257,17 @@ def test_an_answer_that_is_an_error_says_so(body: bytes, message: str) -> None:
         REST.candles("BTC-USDT-SWAP", "1m").rows(body, NOW)
 
 
-def test_an_answer_of_another_shape_is_refused() -> None:
-    with pytest.raises(Unparsable, match="not_an_object"):
-        REST.markets().rows(answer("BTC-USDT-SWAP"), NOW)
-    with pytest.raises(Unparsable, match="bad_type"):
-        REST.candles("BTC-USDT-SWAP", "1m").rows(answer({"ts": "1"}), NOW)
+@pytest.mark.parametrize("answer", [b"{}", b'{"code":"0","data":{}}', b'{"code":"0","data":null}', b'{"code":"0"}'])
+def test_an_answer_of_another_shape_is_refused(answer: bytes) -> None:
+    for query in (REST.markets(), REST.candles("BTC-USDT-SWAP", "1m"), REST.tickers(["BTC-USDT-SWAP"])):
+        with pytest.raises(Unparsable, match="not_an_object"):
+            query.rows(answer, NOW)
+
+
+@pytest.mark.parametrize("books", [[], [{}, {}], [5], [{"asks": 5}]])
+def test_an_answer_for_a_book_holds_one(books: list[Any]) -> None:
+    with pytest.raises(Unparsable):
+        REST.depth("BTC-USDT-SWAP").rows(answer(*books), NOW)
 
 
 @pytest.mark.parametrize(("interval", "count"), [("10m", 0), ("1D", 0), ("1m", 101), ("1m", -1)])
