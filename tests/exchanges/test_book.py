@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -285,6 +286,126 @@ def test_a_snapshot_in_the_middle_replaces_the_book() -> None:
     assert book.book.asks.top(9) == [(103, 1)]
 
 
+# --- numbers that begin again -------------------------------------------------------------------------------------
+
+
+def later(change: Row, seconds: float) -> Row:
+    return {**change, "event_at": AT + timedelta(seconds=seconds)}
+
+
+def chain(start: int, count: int, seconds: float = 0.0, step: int = 1, links: bool = False) -> list[Row]:
+    """Changes that follow one another, a tenth of a second apart from ``seconds`` on."""
+    numbers = [start + n * step for n in range(count + 1)]
+    make = (lambda last, before: link(last, before)) if links else (lambda last, before: update(last, last, before))
+    return [later(make(last, before), seconds + n / 10) for n, (before, last) in enumerate(pairwise(numbers))]
+
+
+@pytest.mark.parametrize(
+    ("start", "seconds", "step"),
+    [(0, 0, 1), (0, 60, 1), (0, -60, 1), (9_000, 60, 1), (9_010, 60, 1), (9_018, 60, 1), (9_019, 60, 1), (0, 60, 500)],
+)
+def test_numbers_that_begin_again_break_the_book(start: int, seconds: float, step: int) -> None:
+    """Far below or just below what was heard, whatever the exchange's clock says."""
+    book = live(9_000)
+    assert outcomes(book, *chain(9_000, 20)) == ["applied"] * 20
+    verdicts = [book.take(one) for one in chain(start, 100, seconds, step)]
+    (broken,) = [verdict for verdict in verdicts if verdict.outcome is Outcome.BROKEN]
+    assert (broken.missing, broken.restarted) == (None, True)
+    assert "the numbers were restarted: change " in broken.reason
+    assert broken.reason.endswith("and 9020 came last")
+    assert not any(verdict.outcome is Outcome.APPLIED for verdict in verdicts)
+    assert book.needs_snapshot
+    number = start + 100 * step
+    assert book.take(later(snapshot(number), seconds + 10)).outcome is Outcome.APPLIED
+    assert (book.is_live, book.book.update_id) == (True, number)
+    assert outcomes(book, update(number + 1, number + 2, number)) == ["applied"]
+
+
+def test_numbers_that_begin_again_at_one_moment_of_the_clock() -> None:
+    book = live(9_000)
+    found = outcomes(book, *[update(n, n, n - 1) for n in range(1, 100)])
+    assert (found.count("broken"), found[:3]) == (1, ["stale", "stale", "broken"])
+    assert set(found[3:]) == {"waiting"}
+
+
+def test_numbers_may_begin_again_while_a_snapshot_is_awaited() -> None:
+    book = SpannedBook()
+    assert outcomes(book, *chain(9_000, 20)) == ["waiting"] * 20
+    found = outcomes(book, *chain(0, 20, 60))
+    assert found == ["stale", "stale", "broken"] + ["waiting"] * 17
+    assert book.take(later(snapshot(9_010), 1)).outcome is Outcome.STALE, "of the numbers before"
+    assert book.take(later(snapshot(5), 61)).outcome is Outcome.APPLIED
+    assert (book.is_live, book.book.update_id) == (True, 20)
+
+
+def test_a_snapshot_of_the_numbers_before_is_given_up() -> None:
+    """Its own time may not tell: then the changes do, that are not older and never reach it."""
+    book = live(9_000)
+    outcomes(book, *chain(0, 3, 60))
+    assert book.take(later(snapshot(9_020), 60.2)).outcome is Outcome.APPLIED
+    found = outcomes(book, *chain(3, 10, 60.3))
+    assert found == ["stale", "stale", "waiting"] + ["waiting"] * 7
+    assert book.needs_snapshot
+    assert book.take(later(snapshot(10), 62)).outcome is Outcome.APPLIED
+    assert (book.is_live, book.book.update_id) == (True, 13)
+
+
+def test_numbers_may_begin_again_twice() -> None:
+    book = live(9_000)
+    for seconds in (60, 120):
+        assert outcomes(book, *chain(0, 30, seconds)).count("broken") == 1
+        assert book.take(later(snapshot(30), seconds + 3)).outcome is Outcome.APPLIED
+        assert outcomes(book, *chain(30, 10, seconds + 4)) == ["applied"] * 10
+
+
+def test_repeats_break_nothing() -> None:
+    """The same changes again: at once, late, all of them, cut otherwise, by a connection that is caught up with."""
+    book = live(9_000)
+    heard = chain(9_000, 400)
+    assert outcomes(book, *heard) == ["applied"] * 400
+    for again in (heard[-1:] * 5, heard[-3:], heard[100:], heard, [heard[7], heard[300], heard[8], heard[9]]):
+        assert set(outcomes(book, *again)) == {"stale"}
+    cut = [later(update(n, n + 1, n - 1), (n + 1 - 9_000) / 10 - 0.1) for n in range(9_001, 9_040, 2)]
+    assert set(outcomes(book, *cut)) == {"stale"}
+    book.expect_repeats()
+    old = [later(update(n, n + 1, n - 1), -60) for n in range(8_001, 9_000, 2)]
+    assert set(outcomes(book, *old)) == {"stale"}, "older than what is remembered, and more than fifty"
+    assert outcomes(book, *chain(9_400, 3, 41)) == ["applied"] * 3
+
+
+def test_one_odd_row_proves_nothing() -> None:
+    book = live(9_000)
+    for odd in (update(5, 5, 4), update(8_999, 9_000, 8_998)):
+        assert outcomes(book, later(odd, 10**8)) == ["stale"]
+        at = book.book.update_id
+        assert at is not None
+        assert outcomes(book, *chain(at, 2, 1)) == ["applied"] * 2
+        assert outcomes(book, later(odd, 10**8), later(update(77, 78, 70), 10**8)) == ["stale"] * 2
+
+
+@pytest.mark.parametrize(("start", "seconds"), [(0, 0), (0, 60), (480, 60), (497, 60), (498, 60), (499, 60)])
+def test_links_that_begin_again_break_the_book(start: int, seconds: float) -> None:
+    book = LinkedBook()
+    assert outcomes(book, snapshot(490), *chain(490, 10, links=True)) == ["applied"] * 11
+    verdicts = [book.take(one) for one in chain(start, 20, seconds, links=True)]
+    broken = [verdict for verdict in verdicts if verdict.outcome is Outcome.BROKEN]
+    assert [verdict.restarted for verdict in broken] == [True]
+    assert not any(verdict.outcome is Outcome.APPLIED for verdict in verdicts)
+    assert not book.is_live
+
+
+def test_signs_of_life_and_repeats_break_no_links() -> None:
+    book = LinkedBook()
+    heard = chain(10, 100, links=True)
+    assert set(outcomes(book, snapshot(10), *heard)) == {"applied"}
+    signs = [later(link(105, 105), 60 * n) for n in range(1, 9)]
+    assert set(outcomes(book, *signs)) == {"stale"}, "of a connection that lags"
+    assert set(outcomes(book, *heard)) == {"stale"}
+    assert outcomes(book, later(link(110, 109), 9.902)) == ["stale"], "the latest, by another server's clock"
+    assert set(outcomes(book, *[later(link(110, 110), 60 * n) for n in range(1, 9)])) == {"applied"}
+    assert outcomes(book, later(link(111, 110), 600)) == ["applied"]
+
+
 # --- any order ----------------------------------------------------------------------------------------------------
 
 
@@ -312,12 +433,16 @@ class History:
         before = self.changes[begin - 1][0] if begin else 100
         asks = {p: s for _, is_ask, p, s in part if is_ask}
         bids = {p: s for _, is_ask, p, s in part if not is_ask}
-        return update(part[0][0], part[-1][0], before, asks, bids)
+        return self._dated(update(part[0][0], part[-1][0], before, asks, bids))
 
     def snapshot(self, place: int) -> Row:
         number = self.changes[place][0]
         asks, bids = self.sides(number)
-        return row("snapshot", number, asks=asks, bids=bids)
+        return self._dated(row("snapshot", number, asks=asks, bids=bids))
+
+    def _dated(self, event: Row) -> Row:
+        """With the time of its last change."""
+        return {**event, "event_at": AT + timedelta(milliseconds=event["last_update_id"])}  # type: ignore[arg-type]
 
 
 STEPS = st.lists(

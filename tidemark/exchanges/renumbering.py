@@ -18,7 +18,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from tidemark.exchanges.base import Row
@@ -27,6 +27,8 @@ from tidemark.exchanges.base import Row
 _NOT_OLDER: Final = 3
 #: So many that are older are none either, while no other connection is being caught up with.
 _OLDER: Final = 50
+#: Clocks of an exchange's servers agree within this.
+_CLOCKS: Final = timedelta(seconds=1)
 #: Latest changes remembered, to know them again: at ten a second, those of the last 100 s.
 _REMEMBERED: Final = 1_000
 
@@ -96,7 +98,7 @@ class Behind:
             return False
         self._last = numbers.last
         self._rows = [*self._rows, row][-_OLDER:]
-        self._newer += newer and not known
+        self._newer += newer and not (known and self._may_be_a_repeat(numbers.at))
         self._not_older += newer or not (older or self._repeats)
         return self._not_older >= _NOT_OLDER or (len(self._rows) >= _OLDER and not self._repeats)
 
@@ -106,6 +108,10 @@ class Behind:
         Numbers restarted just below the latest soon pass it, and would then look like the next change.
         """
         return self._newer > 0 and self._last == before
+
+    def _may_be_a_repeat(self, at: datetime | None) -> bool:
+        """Whether two servers' clocks may have given one change such times."""
+        return at is None or self._latest is None or at - self._latest <= _CLOCKS
 
     def _is_known(self, numbers: Numbers) -> bool:
         place = bisect_left(self._lasts, numbers.last)
