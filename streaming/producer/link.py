@@ -132,6 +132,7 @@ class Link(WSListener):
         self._send = desk.send
         self._counts = counts
         self._headers = records.frame_headers(name)
+        self._failed_listeners: set[str] = set()
         self._transport: WSTransport | None = None
         self._fragments: bytearray | None = None
         self._plain = True
@@ -346,9 +347,11 @@ class Link(WSListener):
         return hear
 
     def _listener_failed(self, dataset: str) -> None:
-        """Report an error of what follows the data: the data itself is on record, and its connection stays."""
+        """Count an error of what follows the data, and show the first: the data is on record, the connection stays."""
         self._counts.restarts += 1
-        log.exception("listener_failed", connection=self.name, dataset=dataset)
+        if dataset not in self._failed_listeners:  # showing one takes longer than many frames
+            self._failed_listeners.add(dataset)
+            log.exception("listener_failed", connection=self.name, dataset=dataset)
 
     def _failed(self, error: Exception) -> None:
         """End the connection for an error of ours, and say that it was ours."""

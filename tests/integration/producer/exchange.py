@@ -57,10 +57,13 @@ def says(word: Word) -> bytes:
 
 
 class MarketServer:
-    """The list of markets over REST; ``codes`` may change, or be None: then it answers with an error."""
+    """The list of markets over REST; ``codes`` may change, or be None: then it answers with an error.
 
-    def __init__(self, *codes: str) -> None:
-        self.codes: tuple[str, ...] | None = codes
+    What is no text among the codes is a row as it stands.
+    """
+
+    def __init__(self, *codes: Any) -> None:
+        self.codes: tuple[Any, ...] | None = codes
         self.asked = 0
         outer = self
 
@@ -68,7 +71,11 @@ class MarketServer:
             def do_GET(self) -> None:
                 outer.asked += 1
                 listed = outer.codes
-                body = json.dumps([{"market": c, "korean_name": c, "english_name": c} for c in listed or ()]).encode()
+                rows = [
+                    {"market": c, "korean_name": c, "english_name": c} if isinstance(c, str) else c
+                    for c in listed or ()
+                ]
+                body = json.dumps(rows).encode()
                 self.send_response(500 if listed is None else 200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
