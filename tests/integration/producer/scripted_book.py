@@ -24,6 +24,7 @@ class Market:
     def __init__(self, code: str = "BTCUSDT", depth: int = 60) -> None:
         self.code = code
         self.number = 1_000
+        self._ahead_ms = 0
         self.sides: Sides = (
             {Decimal(10_001 + n): Decimal(1) for n in range(depth)},
             {Decimal(10_000 - n): Decimal(1) for n in range(depth)},
@@ -49,6 +50,12 @@ class Market:
         """Any change within the best levels."""
         return self.change({10_001: self.number}, {10_000: self.number + 1})
 
+    def restart(self) -> None:
+        """Begin to count again, while the clock goes on."""
+        self._ahead_ms += self.number
+        self.number = 10
+        self._remember()
+
     def snapshot(self, most: int = 1_000) -> bytes:
         """The answer to the question for the book."""
         asks, bids = self.top(most)
@@ -61,7 +68,7 @@ class Market:
 
     @property
     def _ms(self) -> int:
-        return 1_774_000_000_000 + self.number
+        return 1_774_000_000_000 + self._ahead_ms + self.number
 
     def _remember(self) -> None:
         self.at[self.number] = self.top(30)

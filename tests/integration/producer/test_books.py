@@ -177,6 +177,69 @@ def test_a_break_is_on_record_and_the_book_begins_anew(play: Callable[[Play], St
     assert (stage.counts.breaks, stage.counts.snapshots) == (1, 2)
 
 
+def test_numbers_that_begin_again_are_a_break_and_a_new_book(play: Callable[[Play], Stage]) -> None:
+    async def script(stage: Stage) -> None:
+        await stage.stands()
+        for _ in range(5):
+            stage.feed(stage.market.tick())
+        heard = stage.market.number
+        stage.server.answers.append((200, stage.market.snapshot()))  # still of the numbers before
+        stage.market.restart()
+        for _ in range(10):
+            stage.feed(stage.market.tick())
+            assert stage.market.number < heard
+        assert not stage.keeper.live
+        await stage.stands()
+        (found,) = stage.rows("break")
+        extra = json.loads(str(found["extra"]))
+        assert "first_missing" not in extra
+        assert extra["from_at"] < extra["to_at"]
+        assert str(found["reason"]).startswith("the numbers were restarted: change ")
+        stage.sent[:] = [r for r in stage.sent if dict(r.headers)["kind"] != b"book"]  # their numbers begin again
+        stage.counts.books = 0
+        await asyncio.sleep(0.2)
+        stage.feed(stage.market.tick())
+        await stage.until(lambda: stage.check()[-1:] == [stage.market.number])
+
+    stage = play(script)
+    assert (stage.counts.breaks, stage.counts.snapshots) == (1, 3)
+
+
+def test_a_connection_that_lags_behind_the_one_before_it_breaks_nothing(play: Callable[[Play], Stage]) -> None:
+    async def script(stage: Stage) -> None:
+        await stage.stands()
+        frames = [stage.market.tick() for _ in range(400)]
+        stage.keeper.opened("c-2", ["BTCUSDT"])
+        for n, frame in enumerate(frames):
+            stage.feed(frame, "c-1")
+            if n >= 250:
+                stage.feed(frames[n - 250], "c-2")
+        stage.keeper.closed("c-1")
+        for frame in frames[150:]:
+            stage.feed(frame, "c-2")
+        assert stage.keeper.live
+        stage.feed(stage.market.tick(), "c-2")
+        last = stage.market.number
+        await stage.until(lambda: stage.check()[-1:] == [last])
+
+    stage = play(script)
+    assert (stage.counts.breaks, stage.counts.snapshots) == (0, 1)
+
+
+def test_a_code_that_cannot_be_read_costs_no_other_book(play: Callable[[Play], Stage]) -> None:
+    async def script(stage: Stage) -> None:
+        stage.keeper.opened("c-2", ["BTCUSD_PERP", "BTCUSDT", "bitcoin"])
+        stage.keeper.feed("c-2", "BTCUSD_PERP", stage.market.tick(), time.time_ns())
+        stage.keeper.closed("c-1")
+        stage.keeper.opened("c-3", ["bitcoin"])
+        stage.keeper.closed("c-3")
+        while not stage.keeper.live:
+            stage.feed(stage.market.tick(), "c-2")
+            await asyncio.sleep(0.02)
+
+    play(script)
+
+
 def test_a_snapshot_that_is_too_old_is_asked_for_again(play: Callable[[Play], Stage]) -> None:
     async def script(stage: Stage) -> None:
         old = stage.market.snapshot()
@@ -358,6 +421,28 @@ def okx_frame(action: str, number: int, before: int, ask: str) -> bytes:
     data = {**book, "checksum": 0, "seqId": number, "prevSeqId": before}
     arg = {"channel": "books", "instId": "BTC-USDT-SWAP"}
     return json.dumps({"arg": arg, "action": action, "data": [data]}).encode()
+
+
+def test_where_books_come_first_numbers_that_begin_again_ask_for_a_new_socket() -> None:
+    async def script() -> None:
+        sent, renewed, counts = list[Record](), list[str](), BookCounts()
+        snapshots = Snapshots(OKX, ExchangeSettings(ws_url="ws://127.0.0.1:1", rest_url="http://127.0.0.1:1"))
+        keeper = BookKeeper(OKX, "w-1", sent.append, snapshots, counts, interval_s=0.0)
+        codes = ["LISTING-SWAP-X-Y", "BTC-USDT-SWAP"]
+        keeper.opened("c-1", codes, renewed.append)
+        frames = [okx_frame("snapshot", 5_000, -1, "11"), okx_frame("update", 5_001, 5_000, "12")]
+        frames += [okx_frame("update", 10 + n, 9 + n, "13") for n in range(60)]
+        for frame in frames:
+            keeper.feed("c-1", "BTC-USDT-SWAP", frame, time.time_ns())
+        assert renewed == ["BTC-USDT-SWAP: the numbers were restarted"]
+        assert (keeper.live, counts.breaks) == (0, 1)
+        keeper.opened("c-2", codes, renewed.append)
+        keeper.feed("c-2", "BTC-USDT-SWAP", okx_frame("snapshot", 80, -1, "14"), time.time_ns())
+        keeper.closed("c-1")
+        assert keeper.live == 1
+        snapshots.close()
+
+    asyncio.run(script())
 
 
 def test_where_books_come_first_on_a_socket_a_break_asks_for_a_new_socket() -> None:

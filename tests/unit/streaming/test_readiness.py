@@ -103,3 +103,13 @@ def test_silence_while_sockets_are_unread_is_not_the_exchanges(scene: Scene) -> 
     scene.gate.held = True
     scene.counts["a"].newest_ns = time.time_ns() - 90 * 10**9
     assert scene.readiness.report().failing == {}
+
+
+def test_codes_that_are_left_out_are_named_and_keep_nobody_from_working(scene: Scene) -> None:
+    scene.counts["b"].unreadable_codes = {"X-Y-Z": "bad_code: not of the form", "": "missing_code"}
+    report = scene.readiness.report()
+    assert (report.failing, report.degraded) == ({}, {})
+    named = "2 codes cannot be read, first X-Y-Z: bad_code: not of the form"
+    assert report.facts["unreadable_codes"] == {"b": named}
+    scene.counts["b"].planned = 0
+    assert scene.readiness.report().failing == {"b": f"no connection is planned: {named}"}
