@@ -121,14 +121,16 @@ def test_what_follows_the_data_never_ends_a_connection(
     server = ScriptedExchange(script)
 
     async def scene() -> None:
-        async with server.running() as exchange:
-            async with producing(kafka_bootstrap, exchange.settings(datasets=("trade",)), name=name) as producer:
-                await until(lambda: exchange.sent)
-                assert await producer.end() == 0
-                counts = producer.worker.counts[name]
-                assert dict(counts.ends) == {End.STOPPED: 1}
-                assert counts.datasets["trade"].frames == 50
-                assert counts.restarts >= 52
+        async with (
+            server.running() as exchange,
+            producing(kafka_bootstrap, exchange.settings(datasets=("trade",)), name=name) as producer,
+        ):
+            await until(lambda: exchange.sent)
+            assert await producer.end() == 0
+            counts = producer.worker.counts[name]
+            assert dict(counts.ends) == {End.STOPPED: 1}
+            assert counts.datasets["trade"].frames == 50
+            assert counts.restarts >= 52
 
     run(scene)
     assert listener.called == ["opened", *["feed"] * 50, "closed"]
@@ -145,22 +147,24 @@ def test_an_error_of_ours_is_not_the_exchanges(
     server = ScriptedExchange(hello)
 
     async def scene() -> None:
-        async with server.running() as exchange:
-            async with producing(kafka_bootstrap, exchange.settings(datasets=("ticker",)), name=name) as producer:
-                send, failed = producer.worker.broker.send, list[str]()
+        async with (
+            server.running() as exchange,
+            producing(kafka_bootstrap, exchange.settings(datasets=("ticker",)), name=name) as producer,
+        ):
+            send, failed = producer.worker.broker.send, list[str]()
 
-                def once(topic: str, key: bytes | None, *rest: Any) -> None:
-                    if not failed and topic.endswith(".system.v1" if where == "open" else ".ticker.v1"):
-                        failed.append(topic)
-                        raise BufferError("no room")
-                    send(topic, key, *rest)
+            def once(topic: str, key: bytes | None, *rest: Any) -> None:
+                if not failed and topic.endswith(".system.v1" if where == "open" else ".ticker.v1"):
+                    failed.append(topic)
+                    raise BufferError("no room")
+                send(topic, key, *rest)
 
-                producer.worker.broker.send = once  # type: ignore[method-assign]
-                await until(lambda: open_codes(exchange) == [["KRW-BTC"]] and len(exchange.clients) == 2)
-                counts = producer.worker.counts[name]
-                assert counts.reconnects == {"error of ours": 1}
-                assert counts.restarts == 1
-                assert await producer.end() == 0
+            producer.worker.broker.send = once  # type: ignore[method-assign]
+            await until(lambda: open_codes(exchange) == [["KRW-BTC"]] and len(exchange.clients) == 2)
+            counts = producer.worker.counts[name]
+            assert counts.reconnects == {"error of ours": 1}
+            assert counts.restarts == 1
+            assert await producer.end() == 0
 
     run(scene)
     ours = "an error of ours: BufferError: no room"
@@ -182,11 +186,13 @@ def test_a_frame_that_cannot_be_looked_at_is_recorded(
         await client.gone.wait()
 
     async def scene() -> None:
-        async with ScriptedExchange(script).running() as exchange:
-            async with producing(kafka_bootstrap, exchange.settings(datasets=("ticker",)), name=name) as producer:
-                await until(lambda: exchange.sent)
-                assert await producer.end() == 0
-                assert dict(producer.worker.counts[name].ends) == {End.STOPPED: 1}
+        async with (
+            ScriptedExchange(script).running() as exchange,
+            producing(kafka_bootstrap, exchange.settings(datasets=("ticker",)), name=name) as producer,
+        ):
+            await until(lambda: exchange.sent)
+            assert await producer.end() == 0
+            assert dict(producer.worker.counts[name].ends) == {End.STOPPED: 1}
 
     run(scene)
     assert ticker("KRW-BTC", 1) in [record.value() for record in read(kafka_bootstrap, topics(name))]
