@@ -10,7 +10,7 @@ An answer whose frame is wrong (no JSON, an error, no list where one belongs) is
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -27,8 +27,6 @@ _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _ROW_ERRORS: Final = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError)
 _KINDS: Final[dict[type, str]] = {dict: "an object", list: "a list of values"}
 #: No exchange has events before its first day; a day of slack covers any clock.
-_EARLIEST: Final = datetime(2010, 1, 1, tzinfo=UTC)
-_AHEAD: Final = timedelta(days=1)
 
 
 def split(body: bytes, what: str = "the answer") -> list[bytes]:
@@ -121,11 +119,6 @@ def misread(exchange: Exchange, market: Row) -> str:
     except Unparsable as error:
         return str(error)
     return "" if by_code == market["market"] else f"bad_code: {by_code} by its code, {market['market']} by the list"
-
-
-def is_plausible(moment: datetime, received_at: datetime) -> bool:
-    """Whether an event received at ``received_at`` (UTC) can have happened at ``moment``: after 2010, not in a day."""
-    return _EARLIEST <= moment <= received_at + _AHEAD
 
 
 class _Reading:
