@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tidemark.contracts import plausible
 from tidemark.exchanges import messages
 from tidemark.exchanges.base import Exchange, Row, Rows, SetAside, Unparsable
 from tidemark.exchanges.values import shown
@@ -26,7 +27,6 @@ _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 #: What an odd row may raise beside ``Unparsable``; it must not cost the others.
 _ROW_ERRORS: Final = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError)
 _KINDS: Final[dict[type, str]] = {dict: "an object", list: "a list of values"}
-#: No exchange has events before its first day; a day of slack covers any clock.
 
 
 def split(body: bytes, what: str = "the answer") -> list[bytes]:
@@ -91,7 +91,7 @@ def moments(rows: Sequence[Row], field: Callable[[Any], datetime]) -> list[datet
     Raises:
         Unparsable: ``bad_time``: the answer holds rows, and none of them has a time.
     """
-    found = [one for one in _keys(rows, "event_at", field, datetime) if one >= _EARLIEST]
+    found = [one for one in _keys(rows, "event_at", field, datetime) if one >= plausible.EARLIEST]
     return found or _none("bad_time", "a time", rows)
 
 
