@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from streaming.consumer.decode import Dead, Decoder
+from streaming.consumer.metrics import FAST, SLOW, Meter
 from streaming.consumer.records import Batch, Record
 from tidemark.contracts import CONTRACTS
 from tidemark.exchanges import registry
@@ -49,13 +50,20 @@ class Gathered:
 
 
 class Columns:
-    """Decodes the batches of one partition. Without ``keep_frames`` the verbatim frames are left out."""
+    """Decodes the batches of one partition. Without ``keep_frames`` the verbatim frames are left out.
 
-    def __init__(self, decoder: Decoder, *, keep_frames: bool = True) -> None:
+    ``meter`` counts the frames by the path that they took, and is told of the fields that nobody knows.
+    """
+
+    def __init__(self, decoder: Decoder, *, keep_frames: bool = True, meter: Meter | None = None) -> None:
         self._decoder = decoder
         self._keep_frames = keep_frames
+        self._meter = meter or Meter()
+        self._topic = str(decoder.place["kafka_topic"])
+        self._kept = registry.kept(decoder.exchange, decoder.dataset)
         self.contract = CONTRACTS[decoder.dataset]
         self._schema = parquet.packed_schema_of(decoder.dataset)
+        self._has_extra = "extra" in self.contract.names()
         self._reader = Reader(registry.shapes(decoder.exchange, decoder.dataset))
 
     def decode(self, batch: Batch) -> Gathered:
@@ -75,9 +83,14 @@ class Columns:
                 ignored += 1
             else:
                 kept.append((place, outcome))
+        slow: set[int] = set()
         if kept:
             pieces.append(self._to_batch(batch, kept, dead))
+            slow = set(pieces[-1][0].tolist()).difference(batch.special)
         places, rows = _in_order(pieces, self._schema)
+        self._count(len(batch) - len(left), len(slow))
+        if self._has_extra:
+            self._look(rows)
         return Gathered(rows, received[places], dead, ignored)
 
     def _read(self, batch: Batch) -> tuple[list[Part], list[int]]:
@@ -88,6 +101,15 @@ class Columns:
         parts, left = self._reader.read([batch.values[place] for place in plain])
         moved = [Part(plain[part.frames], part.items, part.columns) for part in parts]
         return moved, sorted([*batch.special, *(int(plain[place]) for place in left)])
+
+    def _count(self, fast: int, slow: int) -> None:
+        """Count the frames that became rows, by path; records that are no frame, and dead letters, took neither."""
+        self._meter.frames[self._topic, FAST] += fast
+        self._meter.frames[self._topic, SLOW] += slow
+
+    def _look(self, rows: pa.RecordBatch) -> None:
+        place = (self._decoder.exchange, self._decoder.dataset, self._topic)
+        self._meter.unknown.look(place, self._kept, rows)
 
     def _with_envelope(self, batch: Batch, received: npt.NDArray[np.int64], part: Part) -> pa.RecordBatch:
         places, count = part.frames, len(part.frames)

@@ -14,12 +14,16 @@ from typing import Final
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from streaming.consumer.unknown_fields import UnknownFields
 from streaming.metrics import Buckets
 from tidemark.lake.parquet import Footer
 from tidemark.naming import original_topic, parse_raw_topic
 
 _UPLOAD_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _AGE_S: Final = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 75.0, 90.0, 120.0, 300.0, 900.0, 3_600.0)
+#: The paths of a frame: read by the column, or by the exchange's record parser.
+FAST: Final = "fast"
+SLOW: Final = "slow"
 
 
 @dataclass
@@ -39,16 +43,25 @@ class TopicTally:
 
 
 class Meter:
-    """Counts objects as they are written: a few a minute, never a message."""
+    """Counts objects as they are written and batches as they are decoded: a few a second, never a message."""
 
     def __init__(self) -> None:
         self.topics: dict[str, TopicTally] = {}
+        #: Frames that became rows, by topic and path; one that is decoded again counts again.
+        self.frames: Counter[tuple[str, str]] = Counter()
+        self.unknown = UnknownFields()
         #: Rows that were odd, by dataset and reason.
         self.quality: Counter[tuple[str, str]] = Counter()
         self.upload = Buckets(_UPLOAD_S)
         self.age = Buckets(_AGE_S)
         self.commit_failures = 0
         self.waits = 0
+
+    def assigned(self, topic: str) -> None:
+        """Show a topic's counters as 0 from now on: an increase needs a beginning."""
+        self.topics.setdefault(topic, TopicTally())
+        for path in (FAST, SLOW):
+            self.frames[topic, path] += 0
 
     def wrote(self, footer: Footer, size: int, seconds: float, now_ns: int) -> None:
         """An object is durable: it took ``seconds`` to upload, and it is ``now_ns``."""
@@ -104,6 +117,7 @@ class SinkCollector(Collector):
         """Every family of a sink."""
         vitals = self._vitals()
         yield from self._of_topics()
+        yield from self._of_frames()
         yield from self._of_lag(vitals)
         yield from self._of_worker(vitals)
         yield self._meter.upload.family("tidemark_sink_upload_seconds", "Time to make one object durable.")
@@ -135,6 +149,24 @@ class SinkCollector(Collector):
             if tally.newest_ns:
                 newest.add_metric([topic], tally.newest_ns / 1e9)
         yield newest
+
+    def _of_frames(self) -> Iterable[Metric]:
+        frames = CounterMetricFamily(
+            "tidemark_sink_frames",
+            "Frames that became rows, by the path they took: fast (by the column) or slow (one by one).",
+            labels=["topic", "path"],
+        )
+        for (topic, path), count in dict(self._meter.frames).items():
+            frames.add_metric([topic, path], count)
+        yield frames
+        unknown = GaugeMetricFamily(
+            "tidemark_sink_unknown_fields",
+            "1 for each field seen since the start that no column holds and nobody knows.",
+            labels=["topic", "field"],
+        )
+        for topic, name in self._meter.unknown.found():
+            unknown.add_metric([topic, name], 1)
+        yield unknown
 
     def _of_lag(self, vitals: SinkVitals) -> Iterable[Metric]:
         offsets = GaugeMetricFamily(

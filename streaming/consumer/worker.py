@@ -19,7 +19,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from streaming.consumer import records
 from streaming.consumer.dead_letters import KafkaDeadLetters, UndeliveredError
 from streaming.consumer.log import KafkaLog, LogUnavailableError
-from streaming.consumer.metrics import Meter, SinkVitals, TopicLag, TopicTally
+from streaming.consumer.metrics import Meter, SinkVitals, TopicLag
 from streaming.consumer.records import Record
 from streaming.consumer.writer import PartitionWriter, Surroundings, Taken, Totals
 from streaming.health import Pulse, Report
@@ -271,7 +271,7 @@ class Sink:
         for p in partitions:
             chain = Chain(p.topic, self._cluster, self._settings.kafka.epoch, p.partition)
             self._closed[p.topic, p.partition] = PartitionWriter(chain, self._around)
-            self.meter.topics.setdefault(p.topic, TopicTally())  # shown as 0: an increase needs a beginning
+            self.meter.assigned(p.topic)
         _log.info("assigned", partitions=[f"{p.topic}/{p.partition}" for p in partitions])
 
     def _on_revoke(self, consumer: Any, partitions: list[TopicPartition]) -> None:

@@ -89,7 +89,7 @@ class PartitionWriter:
     def __init__(self, chain: Chain, around: Surroundings) -> None:
         self.chain = chain
         self._around = around
-        self._columns = Columns(Decoder(chain), keep_frames=around.limits.keep_frames)
+        self._columns = Columns(Decoder(chain), keep_frames=around.limits.keep_frames, meter=around.meter)
         self._until: int | None = None
         self._before = 0  # where the object begins that what is gathered joins
         self._hour = -1

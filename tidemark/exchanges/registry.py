@@ -12,11 +12,14 @@ from tidemark.exchanges import book_records, connection
 from tidemark.exchanges.base import Exchange, Ignored, Parsed, Unparsable
 from tidemark.exchanges.binance import BINANCE
 from tidemark.exchanges.binance import columns as binance_columns
+from tidemark.exchanges.binance import kept as binance_kept
 from tidemark.exchanges.columnar.shape import Shape
 from tidemark.exchanges.okx import OKX
 from tidemark.exchanges.okx import columns as okx_columns
+from tidemark.exchanges.okx import kept as okx_kept
 from tidemark.exchanges.upbit import UPBIT
 from tidemark.exchanges.upbit import columns as upbit_columns
+from tidemark.exchanges.upbit import kept as upbit_kept
 
 _ALL: Final[tuple[Exchange, ...]] = (UPBIT, OKX, BINANCE)
 EXCHANGES: Final[dict[str, Exchange]] = {exchange.name: exchange for exchange in _ALL}
@@ -25,6 +28,12 @@ _SHAPES: Final[Mapping[str, Mapping[str, Sequence[Shape]]]] = {
     UPBIT.name: upbit_columns.SHAPES,
     OKX.name: okx_columns.SHAPES,
     BINANCE.name: binance_columns.SHAPES,
+}
+#: Fields that have no column on purpose.
+_KEPT: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
+    UPBIT.name: upbit_kept.KEPT,
+    OKX.name: okx_kept.KEPT,
+    BINANCE.name: binance_kept.KEPT,
 }
 
 
@@ -42,6 +51,11 @@ def get(name: str) -> Exchange:
 def shapes(exchange: str, dataset: str) -> Sequence[Shape]:
     """The shapes of frames that can be read by the column; none: each is parsed by itself."""
     return _SHAPES.get(exchange, {}).get(dataset, ())
+
+
+def kept(exchange: str, dataset: str) -> frozenset[str]:
+    """The fields of a dataset's events that are known and stay in ``extra``."""
+    return _KEPT.get(exchange, {}).get(dataset, frozenset())
 
 
 def read(exchange: str, dataset: str, kind: str | None, value: bytes) -> Parsed | Ignored:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 from prometheus_client.registry import Collector
 
-from streaming.consumer.metrics import Meter, SinkCollector, SinkVitals, TopicLag
+from streaming.consumer.metrics import FAST, Meter, SinkCollector, SinkVitals, TopicLag
 from streaming.metrics import Buckets
 from streaming.producer.books import BookCounts
 from streaming.producer.counts import Counts, End
 from streaming.producer.metrics import LATENCY_S, ProducerCollector
 from tidemark.bans import Ban
+from tidemark.contracts import CONTRACTS
+from tidemark.lake import parquet
 from tidemark.lake.parquet import Footer
 
 TOPIC = "raw.upbit.trade.v1"
@@ -22,6 +26,18 @@ def footer(start: int, end: int, **more: Any) -> Footer:
     return Footer(TOPIC, 0, "c", 0, start, end, **({"rows": end - start + 1} | more))
 
 
+def with_extra(*texts: str | None) -> pa.RecordBatch:
+    """Rows of the trade dataset as they wait in memory, with these texts in ``extra``; a row a second from 1970 on."""
+    rows = [
+        {"extra": text, "kafka_offset": 100 + n, "received_at": datetime.fromtimestamp(n, UTC)}
+        for n, text in enumerate(texts)
+    ]
+    plain = parquet.to_batch(CONTRACTS["trade"], rows)
+    return pa.RecordBatch.from_arrays(
+        [parquet.packed(array) for array in plain.columns], schema=parquet.packed_schema_of("trade")
+    )
+
+
 def everything() -> list[Collector]:
     """The collectors of both."""
     meter = Meter()
@@ -29,6 +45,9 @@ def everything() -> list[Collector]:
                        dead_reasons={"not_json": 2}), 5_000, 0.02, 2 * 10**18 + 10**9)  # fmt: skip
     meter.wrote(footer(100, 109, rows=0, kind="gap"), 700, 0.2, 3 * 10**18)
     meter.commit_failures = 3
+    meter.assigned(TOPIC)
+    meter.frames[TOPIC, FAST] = 95
+    meter.unknown.look(("upbit", "trade", TOPIC), frozenset(), with_extra('{"new":1}'))
     vitals = SinkVitals({TOPIC: TopicLag(12, 3.5)}, 4, 1, 50, 200, 2, True, {("trade", "negative_price"): 7})
     return [SinkCollector(meter, lambda: vitals), ProducerCollector(*producer_parts())]
 

@@ -1,0 +1,16 @@
+"""Fields of Binance's events that are known and have no column: they stay in ``extra``, not reported as unknown.
+
+Contains: their names. Does not contain: fields with a column (``fields``).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: By dataset. ``nq``: the quantity without orders of retail price improvement; ``st``: 1 is USDⓈ-M, 2 is COIN-M; ``ps``:
+#: the pair. A ticker's changes, weighted price, times and ids follow from other columns or from trades.
+KEPT: Final = {
+    "trade": frozenset(("nq", "st")),
+    "depth": frozenset(("ps", "st")),
+    "ticker": frozenset(("ps", "p", "P", "w", "O", "C", "F", "L", "n", "st")),
+}
