@@ -194,7 +194,7 @@ def run(
         by_hand = _by_hand(repair, dataset, codes, window) if window else []
         due = _due(repair, dataset, codes, window, moment)
         if dry_run:
-            return _plan(repair, [*by_hand, *(one.gap for one in due)])
+            return _plan(repair, [(gap, {}) for gap in by_hand] + [(one.gap, _settled(repair, one)) for one in due])
         if by_hand:
             gaps.write(connection, exchange, by_hand)
             gaps.reopen(connection, exchange, by_hand)
@@ -262,12 +262,12 @@ def _pause(attempts: int) -> timedelta:
     return min(_PAUSE * (1 << doublings), _LONGEST_PAUSE)
 
 
-def _plan(repair: _Repair, wanted: Sequence[Gap]) -> RepairSummary:
+def _plan(repair: _Repair, wanted: Sequence[tuple[Gap, dict[str, tuple[CodeState, str]]]]) -> RepairSummary:
     """What would be asked, without asking anything."""
     lines = []
-    for gap in wanted:
+    for gap, settled in wanted:
         asked = _Asked()
-        series = [one for each in _questions(repair, gap, asked, {}, ask=False).values() for one in each]
+        series = [one for each in _questions(repair, gap, asked, settled, ask=False).values() for one in each]
         lines += [_line(gap, f"{len(series)} questions")] if series else []
         lines += [_line(gap, said) for said in sorted({*asked.words, *asked.failed.values()})[:3]]
     return RepairSummary(repair.exchange, {"open": len(wanted)}, 0, tuple(lines), dry_run=True)
@@ -365,6 +365,7 @@ def _ask_market(repair: _Repair, dataset: str, code: str, series: Sequence[Serie
         except UnknownMarketError as error:
             repair.unanswered = 0
             asked.refused[code] = str(error)
+            asked.failed.pop(code, None)
             return
         except BannedError as error:
             repair.banned = asked.banned = error

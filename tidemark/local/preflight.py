@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 import requests
 
+from tidemark import bans
+from tidemark.bans import Ban
 from tidemark.local import kafka, process, workers
 from tidemark.local.layout import Layout
 from tidemark.local.process import LocalError
@@ -101,6 +103,8 @@ def _network(layout: Layout) -> Iterator[str]:
     settings = layout.settings
     if settings.local.source == "live":
         for name, exchange in settings.exchanges.items():
+            if Ban(name, exchange.rest_url, bans.directory(settings.transport.state_dir)).until:
+                continue  # a banned address sends nothing, and the host is there
             try:
                 requests.head(exchange.rest_url, timeout=10)
             except requests.RequestException as error:

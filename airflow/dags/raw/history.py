@@ -40,8 +40,8 @@ Ask the exchanges for what is missing: every open gap of `ops.gap` that is due, 
 Each quarter of an hour. A gap is found by `ops__completeness__check`: time without a connection, frames or offsets that
 were lost, ids with a hole, trades that don't add up to the exchange's own candles. Its answer lands as REST objects, is
 loaded, and is tied to the gap in `ops.gap_repair`; what was there already becomes a duplicate in silver. Then the
-identities are computed again. What an exchange no longer serves is said in `ops.gap.said`, and the identity stays red; a
-market that it does not know any more is not asked for again (`ops.gap_code`), and the others are repaired.
+identities are computed again. What an exchange no longer serves is said in `ops.gap.said`, and the identity stays red;
+a market that it does not know any more is not asked for again (`ops.gap_code`), and the others are repaired.
 Run twice, or two at once, nothing changes.
 
 **By hand:** a window asks for it whatever is known to be missing; *Dry run* says what would be asked.
