@@ -376,7 +376,7 @@ def test_weights_are_told_and_kept() -> None:
             ("time", 1), ("klines?symbol=BTCUSDT&interval=1d&limit=99", 1), ("klines?symbol=BTCUSDT&interval=1d", 5),
             ("aggTrades?symbol=BTCUSDT&limit=1", 20), ("depth?symbol=BTCUSDT&limit=1000", 20),
         ):  # fmt: skip
-            answer = session.get(f"{simulator.url}/fapi/v1/{path}", timeout=5)
+            answer = session.get(f"{simulator.url}/fapi/v1/{path}", timeout=60)
             used += weight
             assert answer.headers["X-MBX-USED-WEIGHT-1M"] == str(used)
 
