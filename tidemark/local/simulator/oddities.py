@@ -35,4 +35,4 @@ class Oddity(StrEnum):
 
 
 #: What a simulator shows unless it is configured otherwise.
-DEFAULT: frozenset[Oddity] = frozenset()
+DEFAULT: frozenset[Oddity] = frozenset(Oddity)
