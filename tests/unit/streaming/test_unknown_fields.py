@@ -87,7 +87,7 @@ def test_json_is_parsed_once_a_combination_of_names(monkeypatch: pytest.MonkeyPa
     class Counting:
         def decode(self, text: str) -> dict[str, bytes]:
             parsed.append(text)
-            return {name: b"" for name in json.loads(text)}
+            return dict.fromkeys(json.loads(text), b"")
 
     monkeypatch.setattr(unknown_fields, "_FIELDS", Counting())
     found = UnknownFields()

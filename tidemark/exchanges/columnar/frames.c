@@ -62,6 +62,7 @@ struct slot {
     int64_t count;      /* WORD: words found */
     int64_t of_frame;   /* a value of the frame, else of each row */
     int64_t last;       /* WORD: the number of the last word, -1 at first */
+    int64_t capacity;   /* WORD: how many there is room for */
 };
 
 /* One side of an order book: prices and sizes of all rows, and where each row's begin. */
@@ -264,7 +265,7 @@ static inline const uint8_t *take_number(const uint8_t *p, int32_t flags, struct
     return p + quoted;
 }
 
-/* The number of a word, which is given one when it is new. */
+/* The number of a word, which is given one when it is new; -1 where there is no room for it. */
 static inline int32_t word_of(struct slot *s, const uint8_t *data, const uint8_t *p, int64_t length) {
     if (s->last >= 0) { /* mostly the same as in the row before */
         const int64_t *known = s->words + 2 * s->last;
@@ -283,6 +284,7 @@ static inline int32_t word_of(struct slot *s, const uint8_t *data, const uint8_t
     for (int64_t place = (int64_t)(hash & (uint64_t)s->mask);; place = (place + 1) & s->mask) {
         int32_t word = s->table[place] - 1;
         if (word < 0) {
+            if (s->count == s->capacity) return -1;
             s->table[place] = (int32_t)s->count + 1;
             s->words[2 * s->count] = p - data;
             s->words[2 * s->count + 1] = p - data + length;
@@ -307,7 +309,10 @@ static inline const uint8_t *take_scalar(struct run *r, const uint8_t *p, const 
         const uint8_t *stop = *p == '"' ? behind_text(p + 1) : *p == '{' || *p == '[' ? skip(r, p, 0) : behind_bare(p);
         if (!stop || stop == p) return 0;
         *present = !(stop - p == 4 && is_null(p)) && !((n->flags & EMPTY_IS_NULL) && stop - p == 2 && *p == '"');
-        if (*present) ((int32_t *)s->values)[at] = word_of(s, r->data, p, stop - p);
+        if (*present && (((int32_t *)s->values)[at] = word_of(s, r->data, p, stop - p)) < 0) {
+            r->full = 1; /* words of frames that do not fit count too */
+            return 0;
+        }
         p = stop;
     } else {
         struct number number;

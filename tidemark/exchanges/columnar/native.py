@@ -55,6 +55,7 @@ class _CSlot(ctypes.Structure):
         ("count", ctypes.c_int64),
         ("of_frame", ctypes.c_int64),
         ("last", ctypes.c_int64),
+        ("capacity", ctypes.c_int64),
     )
 
 
@@ -160,6 +161,66 @@ class _Arena:
         return self.memory[at : at + size], self.base + at
 
 
+class _Call:
+    """One call of the compiled code: everything that it writes, lent by address."""
+
+    def __init__(self, program: Program, frames: int, rows: int, levels: int) -> None:
+        self._rows, self._levels = rows, levels
+        self.counts = [frames if slot.of_frame else rows for slot in program.slots]
+        self._arena = _Arena(_size(program, self.counts, frames, rows))
+        self._fits, self._fits_at = self._arena.take(frames)
+        self._frames, frames_at = self._arena.take(4 * rows)
+        self._items, items_at = self._arena.take(4 * rows)
+        self._extra_offsets, extra_offsets_at = self._arena.take(4 * rows + 4)
+        self._extra_valid, extra_valid_at = self._arena.take(rows)
+        self.slots = (_CSlot * len(program.slots))()
+        self._values = [self._slot(*one) for one in zip(self.slots, program.slots, self.counts, strict=True)]
+        self._lists = (_CList * max(1, len(program.sides)))()
+        self._sides = [self._side(self._lists[number]) for number in range(len(program.sides))]
+        self.output = _COutput(
+            slots=ctypes.addressof(self.slots), slot_count=len(self.slots),
+            lists=ctypes.addressof(self._lists), list_count=len(self._sides),
+            frames=frames_at, items=items_at, capacity=rows,
+            extra_offsets=extra_offsets_at, extra_valid=extra_valid_at,
+        )  # fmt: skip
+
+    def run(self, program: Program, data: bytes, starts: Ints, ends: Ints) -> int:
+        """Read the frames; 0, or which buffer is too small."""
+        return int(
+            library().tidemark_read_frames(
+                data, _address(starts), _address(ends), len(starts), ctypes.addressof(program.nodes),
+                ctypes.addressof(program.children), ctypes.addressof(self.output), self._fits_at,
+            )
+        )  # fmt: skip
+
+    def scanned(self, words: dict[int, list[bytes]], extra: bytes) -> Scanned:
+        """What the frames were read into."""
+        return Scanned(
+            int(self.output.rows),
+            self._fits.view(np.bool_),
+            self._frames.view(np.int32),
+            self._items.view(np.int32),
+            [Values(*one, words.get(number, [])) for number, one in enumerate(self._values)],
+            self._sides,
+            extra,
+            self._extra_offsets.view(np.int32),
+            self._extra_valid.view(np.bool_),
+        )
+
+    def _slot(self, to: _CSlot, slot: Slot, count: int) -> tuple[Slot, Bytes, Mask]:
+        values, to.values = self._arena.take(count * _width(slot))
+        valid, to.valid = self._arena.take(count)
+        to.of_frame, to.last = slot.of_frame, -1
+        return slot, values, valid.view(np.bool_)
+
+    def _side(self, to: _CList) -> Side:
+        prices, sizes = (np.empty(self._levels * _DECIMAL_BYTES, np.uint8) for _ in range(2))
+        offsets, to.offsets = self._arena.take(4 * self._rows + 4)
+        valid, to.valid = self._arena.take(self._rows)
+        to.prices, to.sizes, to.capacity = _address(prices), _address(sizes), self._levels
+        return Side(prices, sizes, offsets.view(np.int32), valid.view(np.bool_))
+
+
 class Scanner:
     """Reads frames by a program. It remembers how large buffers had to be for the frames before."""
 
@@ -170,7 +231,7 @@ class Scanner:
         self._extra_a_byte = 1.0
         self._words = [number for number, slot in enumerate(program.slots) if slot.kind == WORD]
         #: Memory of words, their tables and unknown fields, of which nothing is kept.
-        self._scratch = np.zeros(0, np.uint8)
+        self._scratch = np.empty(0, np.uint8)
 
     def read(self, data: bytes, starts: Ints, ends: Ints) -> Scanned:
         """The frames between ``starts`` and ``ends``; a newline and padding must follow them (see ``frames.c``)."""
@@ -179,91 +240,49 @@ class Scanner:
             rows = int(len(starts) * self._rows_a_frame) + 16
             levels = int(size * self._levels_a_byte) + 64 if self.program.sides else 0
             extra = int(size * self._extra_a_byte) + 2 * len(starts) + 64
-            full, scanned = self._attempt(data, starts, ends, rows, levels, extra)
-            if scanned is not None:
-                return scanned
+            call = _Call(self.program, len(starts), rows, levels)
+            bounds = self._lend_scratch(call, extra)
+            full = call.run(self.program, data, starts, ends)
+            if not full:
+                words = {n: _spelled(found, call.slots[n].count, data) for n, found in bounds.items()}
+                return call.scanned(words, self._scratch[: call.output.extra_length].tobytes())
             self._rows_a_frame *= 2 if full == _ROWS_FULL else 1
             self._levels_a_byte *= 2 if full == _LEVELS_FULL else 1
             self._extra_a_byte *= 2 if full == _EXTRA_FULL else 1
 
-    def _attempt(
-        self, data: bytes, starts: Ints, ends: Ints, rows: int, levels: int, extra: int
-    ) -> tuple[int, Scanned | None]:
-        program, frames = self.program, len(starts)
-        counts = [frames if slot.of_frame else rows for slot in program.slots]
-        widths = [_WIDTHS.get(slot.kind, _DECIMAL_BYTES) for slot in program.slots]
-        sizes = [_aligned(n * width) + _aligned(n) for n, width in zip(counts, widths, strict=True)]
-        sizes += [_aligned(4 * rows + 4) + _aligned(rows)] * (len(program.sides) + 1)
-        arena = _Arena(sum(sizes) + 2 * _aligned(4 * rows) + _aligned(frames))
-        fits, fits_at = arena.take(frames)
-        of_frames, frames_at = arena.take(4 * rows)
-        items, items_at = arena.take(4 * rows)
-        offsets, offsets_at = arena.take(4 * rows + 4)
-        extra_valid, extra_valid_at = arena.take(rows)
-        slots, values = (_CSlot * len(program.slots))(), []
-        for slot, to, count, width in zip(program.slots, slots, counts, widths, strict=True):
-            numbers, to.values = arena.take(count * width)
-            valid, to.valid = arena.take(count)
-            to.of_frame, to.last = slot.of_frame, -1
-            values.append((slot, numbers, valid))
-        lists, sides = (_CList * max(1, len(program.sides)))(), []
-        for listed in lists[: len(program.sides)]:
-            prices, sizes_ = np.empty(levels * _DECIMAL_BYTES, np.uint8), np.empty(levels * _DECIMAL_BYTES, np.uint8)
-            begins, listed.offsets = arena.take(4 * rows + 4)
-            valid, listed.valid = arena.take(rows)
-            listed.prices, listed.sizes, listed.capacity = _address(prices), _address(sizes_), levels
-            sides.append((prices, sizes_, begins, valid))
-        extra_at, words = self._lend_scratch(slots, counts, extra)
-        output = _COutput(
-            ctypes.addressof(slots), len(slots), ctypes.addressof(lists), len(sides), frames_at, items_at, 0, rows,
-            extra_at, offsets_at, extra_valid_at, 0, extra,
-        )  # fmt: skip
-        full = int(
-            library().tidemark_read_frames(
-                data, _address(starts), _address(ends), frames, ctypes.addressof(program.nodes),
-                ctypes.addressof(program.children), ctypes.addressof(output), fits_at,
-            )
-        )  # fmt: skip
-        if full:
-            return full, None
-        found = dict(zip(self._words, words, strict=True))
-        return 0, Scanned(
-            int(output.rows),
-            fits.view(np.bool_),
-            of_frames.view(np.int32),
-            items.view(np.int32),
-            [
-                Values(slot, numbers, valid.view(np.bool_), _words(found.get(n), slots[n].count, data))
-                for n, (slot, numbers, valid) in enumerate(values)
-            ],
-            [Side(p, s, begins.view(np.int32), valid.view(np.bool_)) for p, s, begins, valid in sides],
-            self._scratch[: output.extra_length].tobytes(),
-            offsets.view(np.int32),
-            extra_valid.view(np.bool_),
-        )
-
-    def _lend_scratch(self, slots: Any, counts: list[int], extra: int) -> tuple[int, list[Ints]]:
-        """Scratch memory for unknown fields, and for the words of each slot and their table."""
-        tables = [1 << max(4, (2 * counts[number]).bit_length()) for number in self._words]
-        bounds = [2 * max(1, counts[number]) for number in self._words]
-        size = _aligned(extra) + 4 * sum(tables) + 8 * sum(bounds)
+    def _lend_scratch(self, call: _Call, extra: int) -> dict[int, Ints]:
+        """Memory for unknown fields, and for each slot of words where they begin and end, and their table."""
+        counts = {number: call.counts[number] for number in self._words}
+        tables = {number: 1 << max(4, (2 * count).bit_length()) for number, count in counts.items()}
+        size = _aligned(extra) + 4 * sum(tables.values()) + 16 * sum(counts.values())
         if len(self._scratch) < size:
             self._scratch = np.empty(size, np.uint8)
-        base, at, words = _address(self._scratch), _aligned(extra), []
-        self._scratch[at : at + 4 * sum(tables)] = 0
-        for number, table in zip(self._words, tables, strict=True):
-            slots[number].table, slots[number].mask = base + at, table - 1
+        base, at = _address(self._scratch), _aligned(extra)
+        call.output.extra, call.output.extra_capacity = base, extra
+        self._scratch[at : at + 4 * sum(tables.values())] = 0
+        for number, table in tables.items():
+            call.slots[number].table, call.slots[number].mask = base + at, table - 1
             at += 4 * table
-        for number, bound in zip(self._words, bounds, strict=True):
-            slots[number].words = base + at
-            words.append(self._scratch[at : at + 8 * bound].view(np.int64))
-            at += 8 * bound
-        return base, words
+        bounds = {}
+        for number, count in counts.items():
+            call.slots[number].words, call.slots[number].capacity = base + at, count
+            bounds[number] = self._scratch[at : at + 16 * count].view(np.int64)
+            at += 16 * count
+        return bounds
 
 
-def _words(bounds: Ints | None, count: int, data: bytes) -> list[bytes]:
-    if bounds is None:
-        return []
+def _width(slot: Slot) -> int:
+    return _WIDTHS.get(slot.kind, _DECIMAL_BYTES)
+
+
+def _size(program: Program, counts: list[int], frames: int, rows: int) -> int:
+    """Bytes of all arrays of a call but levels, words and unknown fields."""
+    slots = sum(_aligned(n * _width(slot)) + _aligned(n) for n, slot in zip(counts, program.slots, strict=True))
+    begins = _aligned(4 * rows + 4) + _aligned(rows)
+    return slots + begins * (len(program.sides) + 1) + 2 * _aligned(4 * rows) + _aligned(frames)
+
+
+def _spelled(bounds: Ints, count: int, data: bytes) -> list[bytes]:
     flat = bounds[: 2 * count].tolist()
     return [data[begin:end] for begin, end in zip(flat[::2], flat[1::2], strict=True)]
 
