@@ -189,7 +189,7 @@
 
 {#- The time that a raw row is counted at: its own where that is plausible, else its receipt. -#}
 {% macro contract_counted_at() -%}
-    case when event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '300 seconds' then event_at else received_at end
+    case when event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '900 seconds' then event_at else received_at end
 {%- endmacro %}
 
 
@@ -202,7 +202,7 @@
         when code is null then 'missing_code'
         when trade_id is null then 'missing_trade_id'
         when event_at is null then 'missing_event_at'
-        when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '300 seconds', false) then 'implausible_event_at'
+        when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '900 seconds', false) then 'implausible_event_at'
         when price is null then 'missing_price'
         when not price > 0 then 'bad_price'
         when size is null then 'missing_size'
@@ -217,7 +217,7 @@
         when market is null then 'missing_market'
         when code is null then 'missing_code'
         when event_at is null then 'missing_event_at'
-        when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '300 seconds', false) then 'implausible_event_at'
+        when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '900 seconds', false) then 'implausible_event_at'
         when not trade_price > 0 then 'bad_trade_price'
     end
     {%- elif dataset == 'orderbook' -%}
@@ -226,7 +226,7 @@
         when market is null then 'missing_market'
         when code is null then 'missing_code'
         when event_at is null then 'missing_event_at'
-        when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '300 seconds', false) then 'implausible_event_at'
+        when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '900 seconds', false) then 'implausible_event_at'
         when ask_prices is null then 'missing_ask_prices'
         when ask_sizes is null then 'missing_ask_sizes'
         when bid_prices is null then 'missing_bid_prices'
@@ -245,7 +245,7 @@
         when market is null then 'missing_market'
         when code is null then 'missing_code'
         when event_at is null then 'missing_event_at'
-        when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '300 seconds', false) then 'implausible_event_at'
+        when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '900 seconds', false) then 'implausible_event_at'
         when kind is null then 'missing_kind'
         when kind not in ('snapshot', 'update') then 'bad_kind'
         when last_update_id is null then 'missing_last_update_id'
@@ -267,7 +267,7 @@
         when interval is null then 'missing_interval'
         when interval not in ('1s', '1m', '3m', '5m', '10m', '15m', '30m', '1h', '2h', '4h', '6h', '8h', '12h', '1d', '2d', '3d', '5d', '1w', '1mo', '3mo') then 'bad_interval'
         when event_at is null then 'missing_event_at'
-        when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '300 seconds', false) then 'implausible_event_at'
+        when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '900 seconds', false) then 'implausible_event_at'
         when open is null then 'missing_open'
         when not open > 0 then 'bad_open'
         when high is null then 'missing_high'
@@ -281,7 +281,7 @@
         when volume_quote is null then 'missing_volume_quote'
         when not volume_quote >= 0 then 'bad_volume_quote'
         when updated_at is null then 'missing_updated_at'
-        when not coalesce(updated_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '300 seconds', false) then 'implausible_updated_at'
+        when not coalesce(updated_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '900 seconds', false) then 'implausible_updated_at'
         when not trade_count >= 0 then 'bad_trade_count'
     end
     {%- elif dataset == 'market' -%}
@@ -290,7 +290,7 @@
         when market is null then 'missing_market'
         when code is null then 'missing_code'
         when event_at is null then 'missing_event_at'
-        when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '300 seconds', false) then 'implausible_event_at'
+        when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '900 seconds', false) then 'implausible_event_at'
     end
     {%- elif dataset == 'snapshot' -%}
     case
@@ -298,7 +298,7 @@
         when market is null then 'missing_market'
         when code is null then 'missing_code'
         when event_at is null then 'missing_event_at'
-        when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '300 seconds', false) then 'implausible_event_at'
+        when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '900 seconds', false) then 'implausible_event_at'
         when document is null then 'missing_document'
     end
     {%- endif -%}

@@ -215,9 +215,9 @@ def test_trades_of_implausible_times_are_in_no_bar_of_either_engine(warehouse: W
         settings,
         [
             trade(1, at("10:00"), "5"),
-            trade(2, at("10:06"), "6", received_at=at("10:00")),
+            trade(2, at("10:16"), "6", received_at=at("10:00")),
             trade(3, future, "7", received_at=at("10:00")),
-            trade(4, at("10:05"), "8", received_at=at("10:00")),
+            trade(4, at("10:15"), "8", received_at=at("10:00")),
         ],
     )
     warehouse.run(*BARS_OF_TRADES)

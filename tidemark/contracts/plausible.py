@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 
 #: No exchange that is carried opened before. A time before it is a unit mistake, or a 0 that means "unknown".
 EARLIEST: Final = datetime(2017, 1, 1, tzinfo=UTC)
-#: How far an exchange's clock may be ahead of ours. Nothing is received longer than this before it happens.
-AHEAD: Final = timedelta(minutes=5)
+#: How far the two clocks may differ: nothing is received before it happens, and a host without NTP drifts by minutes.
+AHEAD: Final = timedelta(minutes=15)
 
 _SECOND: Final = timedelta(seconds=1)
 _MICROSECOND: Final = timedelta(microseconds=1)

@@ -32,7 +32,7 @@ $$;
 -- Such rows were counted at the hour that they named; from now on they count at the hour of their receipt.
 CREATE FUNCTION pg_temp.is_plausible(event_at timestamptz, received_at timestamptz) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$
-    SELECT coalesce(event_at BETWEEN timestamptz '2017-01-01 00:00:00+00' AND received_at + interval '300 seconds', false)
+    SELECT coalesce(event_at BETWEEN timestamptz '2017-01-01 00:00:00+00' AND received_at + interval '900 seconds', false)
 $$;
 
 CREATE TEMPORARY TABLE refused (
@@ -88,7 +88,7 @@ WHERE refused.was_silver;
 CREATE TEMPORARY TABLE misplaced ON COMMIT DROP AS
 SELECT bridge.load_id, bridge.hour_at, bridge.rows, date_trunc('hour', ledger.received_min) AS receipt_at
 FROM ops.load_hour AS bridge JOIN ops.load_ledger AS ledger USING (load_id)
-WHERE bridge.hour_at < timestamptz '2017-01-01 00:00:00+00' OR bridge.hour_at > ledger.received_max + interval '300 seconds';
+WHERE bridge.hour_at < timestamptz '2017-01-01 00:00:00+00' OR bridge.hour_at > ledger.received_max + interval '900 seconds';
 DELETE FROM ops.load_hour AS bridge USING misplaced
 WHERE bridge.load_id = misplaced.load_id AND bridge.hour_at = misplaced.hour_at;
 INSERT INTO ops.load_hour AS bridge (load_id, hour_at, rows)
