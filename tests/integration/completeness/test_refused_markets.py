@@ -227,6 +227,8 @@ def test_only_what_failed_is_asked_for_again(stage: Stage) -> None:
     assert stage.noted() == {first: "answered", gone: "refused", last: "failed"}
     assert stage.run() == [], "the pause"
     stage.passes()
+    [line] = repair.run(stage.settings, stage.name, dry_run=True, now=stage.at).lines
+    assert line.endswith("1 questions"), "a dry run knows what is settled"
     assert stage.run() == [last]
     assert stage.book()[:4] == ("open", 2, 0, 1)
     stage.exchange.broken = {}
