@@ -188,6 +188,7 @@ IN_10_MINUTES = int((datetime.now(UTC) + timedelta(minutes=10)).timestamp())
         ({"Retry-After": "soon"}, b"no", 145, 151),
         ({"Retry-After": "0"}, b"", 145, 151),
     ],
+    ids=["seconds", "seconds-and-text", "date", "text", "seconds-or-text", "too-long", "no-number", "none"],
 )
 def test_nobody_asks_before_the_end_of_a_ban(
     server: Server, clock: Clock, tmp_path: Path, headers: dict[str, str], body: bytes, least: float, most: float
