@@ -1,6 +1,6 @@
 """The yardstick for reading frames: polars, with exact decimals, one program for each dataset of each exchange.
 
-Contains: ``READERS``, the fastest programs found that give the same columns as ours. Does not contain: timing
+Contains: ``readers``, the fastest programs found that give the same columns as ours. Does not contain: timing
 (``read_json``), the proof that the columns are the same (``json_to_arrow``).
 
 Where numbers are texts, polars' own JSON reader is the fastest (``str.json_decode``; ``read_ndjson`` takes twice as
@@ -20,7 +20,6 @@ Read = Callable[[Sequence[bytes]], pl.DataFrame]
 _DECIMAL: Final = pl.Decimal(38, 18)
 _TEXT, _WHOLE = pl.String, pl.Int64
 _LEVELS: Final = pl.List(pl.List(_TEXT))
-#: Coins in one contract, and the names of what is neither a coin nor spelled alike by us.
 _SIDES: Final = {"ASK": "sell", "BID": "buy"}
 
 
@@ -157,9 +156,11 @@ def _upbit_market(code: str) -> str:
 
 _ARG: Final = pl.Struct({"channel": _TEXT, "instId": _TEXT})
 _TRADE: Final = dict.fromkeys(("instId", "tradeId", "px", "sz", "side", "ts", "count"), _TEXT)
-_TICKER: Final = dict.fromkeys(
-    "instId last lastSz askPx askSz bidPx bidSz open24h high24h low24h sodUtc0 volCcy24h vol24h ts".split(), _TEXT
-)
+_TICKER_FIELDS: Final = (
+    "instId", "last", "lastSz", "askPx", "askSz", "bidPx", "bidSz", "open24h", "high24h", "low24h", "sodUtc0",
+    "volCcy24h", "vol24h", "ts",
+)  # fmt: skip
+_TICKER: Final = dict.fromkeys(_TICKER_FIELDS, _TEXT)
 _BOOK: Final = {"asks": _LEVELS, "bids": _LEVELS, "ts": _TEXT, "checksum": _WHOLE, "seqId": _WHOLE, "prevSeqId": _WHOLE}
 
 
@@ -299,7 +300,8 @@ def _okx_market(code: str) -> str:
 # --- Binance -------------------------------------------------------------------------------------------------
 
 _AGGREGATE: Final = {
-    "E": _WHOLE, "a": _WHOLE, "s": _TEXT, "p": _TEXT, "q": _TEXT, "f": _WHOLE, "l": _WHOLE, "T": _WHOLE, "m": pl.Boolean,
+    "E": _WHOLE, "a": _WHOLE, "s": _TEXT, "p": _TEXT, "q": _TEXT, "f": _WHOLE, "l": _WHOLE, "T": _WHOLE,
+    "m": pl.Boolean,
 }  # fmt: skip
 _BAR: Final = {
     "t": _WHOLE, "i": _TEXT, "f": _WHOLE, "L": _WHOLE, "n": _WHOLE, "x": pl.Boolean,

@@ -7,7 +7,6 @@ Contains: what is compared with what, and the shares of exchanges and datasets i
 from __future__ import annotations
 
 from collections.abc import Iterator
-
 from typing import Final
 
 from tests.bench import broker, frames

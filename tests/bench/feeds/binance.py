@@ -59,11 +59,13 @@ def candles(dice: random.Random, count: int, *, wrapped: bool, more: bool) -> It
         busy = int(dice.random() > 0.01)
         volume = market.size // 10**5 * 10**5 * dice.randint(1, 500) * busy
         first = 7_111_099_183 + 50 * number if busy else -1
-        prices = [_price(n, market) for n in (price, price, price + spread, max(price - spread, market.step))]
+        high, low = price + spread, max(price - spread, market.step)
+        opened, closed, high, low = (_price(n, market) for n in (price, price, high, low))
+        last, is_closed = first + 40 * busy, "true" if dice.random() < 0.02 else "false"
         event = (
             f'{{"e":"kline","E":{at},"s":"{market.code}","k":{{"t":{start},"T":{start + 59_999},"s":"{market.code}",'
-            f'"i":"1m","f":{first},"L":{first + 40 if busy else -1},"o":"{prices[0]}","c":"{prices[1]}","h":"{prices[2]}",'
-            f'"l":"{prices[3]}","v":"{fixed(volume, 3)}","n":{41 * busy},"x":{"true" if dice.random() < 0.02 else "false"},'
+            f'"i":"1m","f":{first},"L":{last},"o":"{opened}","c":"{closed}","h":"{high}","l":"{low}",'
+            f'"v":"{fixed(volume, 3)}","n":{41 * busy},"x":{is_closed},'
             f'"q":"{fixed(volume * 3, 5)}","V":"{fixed(volume // 2, 3)}","Q":"{fixed(volume * 3 // 2, 5)}","B":"0"}}'
             f"{_more(dice, more)}}}"
         )
@@ -80,8 +82,9 @@ def tickers(dice: random.Random, count: int, *, wrapped: bool, more: bool) -> It
         volume = market.size // 10**5 * 10**5 * dice.randint(1, 10**5)
         high, low = price + 90 * market.step, max(price - 90 * market.step, market.step)
         event = (
-            f'{{"e":"24hrTicker","E":{at},"s":"{market.code}","ps":"{market.code}","p":"{_price(price - opened, market)}",'
-            f'"P":"{dice.randint(-9_999, 9_999) / 1_000:.3f}","w":"{_price(price, market)}","c":"{_price(price, market)}",'
+            f'{{"e":"24hrTicker","E":{at},"s":"{market.code}","ps":"{market.code}",'
+            f'"p":"{_price(price - opened, market)}","P":"{dice.randint(-9_999, 9_999) / 1_000:.3f}",'
+            f'"w":"{_price(price, market)}","c":"{_price(price, market)}",'
             f'"Q":"{fixed(size(dice, market, 3), 3)}","o":"{_price(opened, market)}","h":"{_price(high, market)}",'
             f'"l":"{_price(low, market)}","v":"{fixed(volume, 3)}","q":"{fixed(volume * 3, 2)}","O":{at - 86_400_000},'
             f'"C":{at},"F":{number},"L":{number + 90_000},"n":90001,"st":1{_more(dice, more)}}}'

@@ -32,10 +32,10 @@ def trades(dice: random.Random, count: int, *, several: bool, more: bool) -> Ite
         events = []
         for _ in range(items):
             sequence += dice.randint(1, 3)
-            fills = "1" if dice.random() < 0.8 else str(dice.randint(2, 9))
+            fills, side = "1" if dice.random() < 0.8 else str(dice.randint(2, 9)), dice.choice(("buy", "sell"))
             events.append(
                 f'{{"instId":"{market.code}","tradeId":"{2_005_639_579 + 12 * number + len(events)}",'
-                f'"px":"{plain(walk(dice, market))}","sz":"{_size(dice, market)}","side":"{dice.choice(("buy", "sell"))}",'
+                f'"px":"{plain(walk(dice, market))}","sz":"{_size(dice, market)}","side":"{side}",'
                 f'"ts":"{at}","count":"{fills}","source":"{int(dice.random() < 0.02)}","seqId":{sequence}'
                 f"{_more(dice, more)}}}"
             )
@@ -55,7 +55,8 @@ def tickers(dice: random.Random, count: int, *, more: bool) -> Iterator[tuple[st
         event = (
             f'{{"instType":"{kind}","instId":"{market.code}","last":"{last}","lastSz":"{last_size}",'
             f'"askPx":"{plain(price + step)}","askSz":"{_size(dice, market)}","bidPx":"{plain(price)}",'
-            f'"bidSz":"{_size(dice, market)}","open24h":"{plain(price + 30 * step)}","high24h":"{plain(price + 90 * step)}",'
+            f'"bidSz":"{_size(dice, market)}","open24h":"{plain(price + 30 * step)}",'
+            f'"high24h":"{plain(price + 90 * step)}",'
             f'"low24h":"{plain(max(price - 90 * step, step))}","sodUtc0":"{plain(price + 7 * step)}",'
             f'"sodUtc8":"{plain(price + 9 * step)}","volCcy24h":"{plain(volume * 3)}","vol24h":"{plain(volume)}",'
             f'"ts":"{at}"{_more(dice, more)}}}'

@@ -164,9 +164,9 @@ def _more(dice: random.Random, more: bool) -> Sequence[object]:
 
 
 def _number(value: int, short: bool) -> str:
-    """As Java prints a double, or plainly; always with a decimal."""
-    if not short and (value >= 10_000_000 * E8 or 0 < value < 100_000):
-        digits = str(value)
+    """As Java prints a double, which has 17 digits at most, or plainly; always with a decimal."""
+    digits = str(value)
+    if not short and len(digits) <= 17 and (value >= 10_000_000 * E8 or 0 < value < 100_000):
         return f"{digits[0]}.{digits[1:].rstrip('0') or '0'}E{len(digits) - 9}"
     text = plain(value)
     return text if "." in text else f"{text}.0"
