@@ -24,6 +24,7 @@
             'stream_type': 'text',
             'first_trade_id': 'integer',
             'last_trade_id': 'integer',
+            'size_contracts': 'decimal',
             'extra': 'json',
         },
         'ticker': {
@@ -101,6 +102,7 @@
             'bid_prices': 'decimals',
             'bid_sizes': 'decimals',
             'checksum': 'integer',
+            'size_unit': 'text',
             'extra': 'json',
         },
         'candle': {
@@ -142,6 +144,16 @@
             'state': 'text',
             'contract_size': 'decimal',
             'tick_size': 'decimal',
+            'base': 'text',
+            'quote': 'text',
+            'settle': 'text',
+            'underlying': 'text',
+            'underlying_kind': 'text',
+            'contract_value': 'decimal',
+            'contract_currency': 'text',
+            'is_inverse': 'boolean',
+            'listed_at': 'timestamp',
+            'expires_at': 'timestamp',
             'extra': 'json',
         },
         'snapshot': {
@@ -205,11 +217,13 @@
         when not coalesce(event_at between timestamptz '2017-01-01 00:00:00+00' and received_at + interval '900 seconds', false) then 'implausible_event_at'
         when price is null then 'missing_price'
         when not price > 0 then 'bad_price'
-        when size is null then 'missing_size'
+        when size is null and size_contracts is null then 'missing_size'
+        when size is null then 'unknown_contract'
         when not size > 0 then 'bad_size'
         when side is null then 'missing_side'
         when side not in ('buy', 'sell') then 'bad_side'
         when not first_trade_id between last_trade_id - 99999 and last_trade_id then 'bad_first_trade_id'
+        when not size_contracts > 0 then 'bad_size_contracts'
     end
     {%- elif dataset == 'ticker' -%}
     case

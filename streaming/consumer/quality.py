@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemark.contracts import Contract, plausible
-from tidemark.contracts.fields import ENVELOPE, BookRows, Kind
+from tidemark.contracts.fields import ENVELOPE, BookRows, Field, Kind
 
 _CLOCK_TOLERANCE_US: Final = 1_000_000
 #: What tells the streams of a dataset apart, whose rows come in the order of time.
@@ -46,7 +46,7 @@ def count(contract: Contract, batches: Sequence[pa.RecordBatch]) -> dict[str, in
     for field in contract.fields:
         column = table.column(field.name)
         if field.required:
-            found[f"null.{field.name}"] = column.null_count
+            found[f"null.{field.name}"] = _nulls(field, table)
         if field.check and field.kind is Kind.DECIMAL and column.null_count < len(column):
             found[f"range.{field.name}"] = _against(field.check, column)
         if field.plausible:
@@ -56,6 +56,14 @@ def count(contract: Contract, batches: Sequence[pa.RecordBatch]) -> dict[str, in
     if contract.book_rows:
         found |= _levels(table, contract.book_rows)
     return {reason: n for reason, n in sorted(found.items()) if n}
+
+
+def _nulls(field: Field, table: pa.Table) -> int:
+    """How many rows have neither the column nor the one from which it can be derived."""
+    column = table.column(field.name)
+    if not field.derived_from or not column.null_count:
+        return int(column.null_count)
+    return int(pc.sum(pc.and_(column.is_null(), table.column(field.derived_from).is_null())).as_py() or 0)
 
 
 def _against(check: str, column: pa.ChunkedArray) -> int:

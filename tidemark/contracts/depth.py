@@ -36,6 +36,12 @@ DEPTH: Final = Contract(
         _side("bid_prices", "Bid prices that changed, or all of them.", "quote"),
         _side("bid_sizes", "Sizes now at those prices; 0: the level is gone.", "base"),
         Field("checksum", Kind.INTEGER, "The exchange's checksum of the book after it; null where it gives none."),
+        Field(
+            "size_unit",
+            Kind.TEXT,
+            "contract: the sizes are contracts, whose size was unknown at receipt. Null: they are coins.",
+            choices=("contract",),
+        ),
         f.EXTRA,
     ),
     book_rows=BookRows.CHANGES,

@@ -36,7 +36,8 @@ class Field:
     column may be null, so that a frame with a hole in it is kept. ``check`` is a PostgreSQL condition that silver
     holds to where the column is not null, ``lake_only`` a column that the warehouse doesn't load. A ``plausible`` time
     is held to ``contracts.plausible``, because rows are ordered or put into buckets by it. By a column that ``decides``
-    silver chooses between rows, though it may be null.
+    silver chooses between rows, though it may be null. ``derived_from`` is a column that may stand in for a required
+    one.
     """
 
     name: str
@@ -49,6 +50,8 @@ class Field:
     lake_only: bool = False
     plausible: bool = False
     decides: bool = False
+    #: Column from which silver computes this one where raw has null; with neither the row is quarantined.
+    derived_from: str = ""
 
     @property
     def is_descriptive(self) -> bool:

@@ -104,7 +104,7 @@ def json_schema(contract: Contract) -> dict[str, Any]:
         "description": contract.grain,
         "type": "object",
         "properties": properties,
-        "required": [f.name for f in contract.raw_columns if f.required],
+        "required": [f.name for f in contract.raw_columns if f.required and not f.derived_from],
         "additionalProperties": False,
     }
 
@@ -194,9 +194,10 @@ def _literal(text: str) -> str:
 
 def _json_field(field: Field) -> dict[str, Any]:
     schema: dict[str, Any] = {**_JSON[field.kind], "description": meaning(field)}
+    is_required = field.required and not field.derived_from
     if field.choices:
-        schema["enum"] = list(field.choices) if field.required else [*field.choices, None]
-    if not field.required and isinstance(schema.get("type"), str):
+        schema["enum"] = list(field.choices) if is_required else [*field.choices, None]
+    if not is_required and isinstance(schema.get("type"), str):
         schema["type"] = [schema["type"], "null"]
     return schema
 

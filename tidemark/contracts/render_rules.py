@@ -14,6 +14,8 @@ from tidemark.contracts.fields import ENVELOPE, ROW_KEY, BookRows, Contract
 
 #: Checks that look at the value alone: it is positive, or not negative.
 BOUNDS: Final = ("> 0", ">= 0")
+#: Why a row is refused whose required column could not be computed from the one it is derived from.
+UNDERIVED = "unknown_contract"
 _HEAD = "{#- Rendered from tidemark/contracts by `make contracts`. Do not edit. -#}"
 
 
@@ -83,7 +85,10 @@ def broken(contract: Contract, is_plausible: Callable[[str], str] = plausible.in
     """Every rule of a contract as the reason that silver gives, and the SQL condition of a row that breaks it."""
     for field in contract.fields:
         if field.required:
-            yield f"missing_{field.name}", f"{field.name} is null"
+            nothing = f"{field.name} is null"
+            yield f"missing_{field.name}", f"{nothing} and {field.derived_from} is null" if field.derived_from else nothing
+            if field.derived_from:
+                yield UNDERIVED, nothing
         if field.plausible:
             yield f"implausible_{field.name}", f"not coalesce({is_plausible(field.name)}, false)"
         if field.check:
@@ -96,8 +101,11 @@ def broken(contract: Contract, is_plausible: Callable[[str], str] = plausible.in
 
 
 def beyond_columns(contract: Contract) -> Iterator[tuple[str, str]]:
-    """The rules that look at more than one value: of times against the receipt, of ids and of levels."""
-    columns = {f"missing_{f.name}" for f in contract.fields}
+    """The rules that look at more than one value: of times against the receipt, of ids and of levels.
+
+    A row that waits for its contract's size is sound, and breaks none of them.
+    """
+    columns = {UNDERIVED} | {f"missing_{f.name}" for f in contract.fields}
     columns |= {f"bad_{f.name}" for f in contract.fields if f.check in BOUNDS or (f.choices and not f.check)}
     return ((reason, condition) for reason, condition in broken(contract) if reason not in columns)
 

@@ -24,7 +24,9 @@ TRADE: Final = Contract(
         ),
         f.EVENT_AT.but(description="When it was executed."),
         decimal("price", "Price of the execution.", "quote", required=True, check="> 0"),
-        decimal("size", "Amount that changed hands.", "base", required=True, check="> 0"),
+        decimal("size", "Amount that changed hands.", "base", required=True, check="> 0").but(
+            derived_from="size_contracts"
+        ),
         f.SIDE.but(required=True),
         Field("published_at", Kind.TIMESTAMP, "When the exchange published it; null for REST.", "UTC"),
         f.PREV_CLOSING_PRICE,
@@ -42,6 +44,13 @@ TRADE: Final = Contract(
             check="between last_trade_id - 99999 and last_trade_id",
         ),
         Field("last_trade_id", Kind.INTEGER, "Last id that the row stands for; null where a row is one trade."),
+        decimal(
+            "size_contracts",
+            "The amount as the exchange counts it; null where it counts coins. In raw and in the lake `size` is null "
+            "where no size of the contract was known at receipt: silver computes it from the exchange's list.",
+            "contracts",
+            check="> 0",
+        ),
         f.EXTRA,
     ),
 )

@@ -13,11 +13,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlencode
 
 from tidemark.settings import ExchangeSettings
+
+if TYPE_CHECKING:
+    from tidemark.exchanges.contract_size import ContractSize
 
 Row = dict[str, object]
 
@@ -135,6 +139,20 @@ class DepthNumbers(StrEnum):
     LINKS = "links"
 
 
+@dataclass(frozen=True, slots=True)
+class SizeOverride:
+    """The size of one contract of ``code`` from ``valid_from`` (UTC) on, whatever the exchange's list says.
+
+    ``size`` is coins, or an amount of the quote currency where the contract ``is_inverse``.
+    """
+
+    exchange: str
+    code: str
+    valid_from: datetime
+    size: Decimal
+    is_inverse: bool = False
+
+
 class NotServedError(Exception):
     """The exchange doesn't serve that (any more); the message says plainly what it does serve."""
 
@@ -232,8 +250,8 @@ class Rest(Protocol):
     def banned_until(self, body: bytes, at: datetime) -> datetime | None:
         """The end of the ban that an answer written at ``at`` (UTC) names in its text; None: it names none."""
 
-    def markets(self) -> Query:
-        """Every market the exchange lists."""
+    def markets(self, codes: Sequence[str] = ()) -> Query:
+        """Every market the exchange lists; ``codes`` are those asked for, where a list is served by its parts only."""
 
     def is_traded(self, market: Row) -> bool:
         """Whether a row of ``markets`` is one that trades: an exchange may list what has ended or not begun."""
@@ -315,6 +333,17 @@ class Exchange(Protocol):
     @property
     def depth_numbers(self) -> DepthNumbers:
         """How whole books (``orderbook``) are built from their changes (``depth``)."""
+
+    @property
+    def size_overrides(self) -> tuple[SizeOverride, ...]:
+        """Sizes of contracts that win over the exchange's list."""
+
+    def contract_size(self, code: str, at: datetime | None = None) -> ContractSize | None:
+        """One contract of ``code`` at ``at`` (UTC; None: now) by what is shipped; None: coins are counted, or unknown.
+
+        Raises:
+            Unparsable: ``code`` is not a market code of this exchange (``bad_code``).
+        """
 
     def acknowledgements(self, settings: ExchangeSettings, connection: Connection) -> int:
         """How many parts of the subscription it acknowledges; 0: it answers with data only."""

@@ -16,6 +16,7 @@ from typing import Any, Final
 import great_expectations.expectations as gxe
 from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
+from great_expectations.expectations.row_conditions import Column
 
 from tidemark.contracts.fields import Contract, Field
 from tidemark.contracts.render_rules import BOUNDS, beyond_columns
@@ -81,7 +82,10 @@ def expectations(contract: Contract, rows: int, usual: Usual, now: datetime, sta
 
 def _of(field: Field, share: float) -> Iterator[Expectation]:
     if field.required:
-        yield gxe.ExpectColumnValuesToNotBeNull(column=field.name, mostly=share, severity=FailureSeverity.CRITICAL)
+        condition = Column(field.derived_from).is_null() if field.derived_from else None
+        yield gxe.ExpectColumnValuesToNotBeNull(
+            column=field.name, mostly=share, severity=FailureSeverity.CRITICAL, row_condition=condition
+        )
     if field.check in BOUNDS:
         bounds = _CHECKS[field.check]
         yield gxe.ExpectColumnValuesToBeBetween(

@@ -68,6 +68,7 @@ def test_contracts() -> None:
         "instrument": "swap",
         "state": "TRADING",
         "tick_size": Decimal("0.1"),
+        "is_inverse": False,
         "extra": swap["extra"],
     }
     assert set(json.loads(str(swap["extra"]))) == {"contractType", "filters"}
@@ -75,6 +76,29 @@ def test_contracts() -> None:
     assert (unknown["code"], unknown["market"], unknown["tick_size"]) == ("BTCXYZ", None, None)
     assert query.following([swap]) is None
     assert [REST.is_traded(row) for row in (swap, future)] == [True, False]
+
+
+def test_a_contract_says_what_it_follows() -> None:
+    answer = {
+        "symbols": [
+            contract(
+                "1000PEPEUSDT", pair="1000PEPEUSDT", baseAsset="1000PEPE", quoteAsset="USDT", marginAsset="USDT",
+                underlyingType="COIN", deliveryDate=4133404800000, onboardDate=1683270000000,
+            ),
+            contract("METAUSDT", contractType="TRADIFI_PERPETUAL", underlyingType="EQUITY", baseAsset="META"),
+            contract("SAMSUNGUSDT", contractType="TRADIFI_PERPETUAL", underlyingType="KR_EQUITY"),
+            contract("NEWUSDT", underlyingType="WEATHER"),
+            contract("BTCUSDT_260626", contractType="CURRENT_QUARTER", deliveryDate=1782460800000),
+        ]
+    }  # fmt: skip
+    pepe, meta, samsung, new, future = read(REST.markets(), answer)
+    assert [pepe[name] for name in ("base", "quote", "settle", "underlying", "underlying_kind")] == [
+        "1000PEPE", "USDT", "USDT", "1000PEPEUSDT", "coin",
+    ]  # fmt: skip
+    assert (pepe["expires_at"], pepe["listed_at"]) == (None, datetime(2023, 5, 5, 7, tzinfo=UTC))
+    assert [row["underlying_kind"] for row in (meta, samsung, new, future)] == ["equity", "equity", "other", None]
+    assert json.loads(str(new["extra"]))["underlyingType"] == "WEATHER"
+    assert future["expires_at"] == datetime(2026, 6, 26, 8, tzinfo=UTC)
 
 
 def test_candles_ask_for_the_bars_before_a_time() -> None:

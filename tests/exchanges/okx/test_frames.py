@@ -92,6 +92,7 @@ def test_trade() -> None:
         "event_at": utc("2025-05-12T21:59:23.557"),
         "price": Decimal("102810.1"),
         "size": Decimal("0.075"),
+        "size_contracts": Decimal("7.5"),
         "side": "buy",
         "first_trade_id": 130639472,
         "last_trade_id": 130639474,
@@ -113,6 +114,40 @@ def test_a_spot_trade_of_2022_is_in_coins_already() -> None:
     trade = row("trade", samples.TRADE_2022)
     assert (trade["market"], trade["size"], trade["side"]) == ("ZEN-USDT-SPOT", 8, "sell")
     assert trade["extra"] is None
+
+
+UNKNOWN = ["XMR-USDT-SWAP", "ETH-USD_UM_XPERP-310404", "BTC-USD_UM-261030", "BTC-USDC-SWAP", "SOL-USD-261225-100-C"]
+
+
+@pytest.mark.parametrize("code", UNKNOWN)
+def test_a_trade_of_an_unknown_contract_keeps_its_contracts(code: str) -> None:
+    trade = row("trade", of(code, samples.TRADE))
+    assert (trade["code"], trade["size"], trade["size_contracts"]) == (code, None, Decimal("7.5"))
+    assert (trade["price"], trade["extra"]) == (Decimal("102810.1"), None)
+
+
+def test_a_spot_trade_counts_no_contracts() -> None:
+    trade = row("trade", of("BTC-USDT", samples.TRADE))
+    assert (trade["size"], trade["size_contracts"]) == (Decimal("7.5"), None)
+
+
+@pytest.mark.parametrize("code", UNKNOWN)
+def test_a_ticker_of_an_unknown_contract_keeps_what_was_sent(code: str) -> None:
+    ticker = row("ticker", of(code, samples.TICKER))
+    assert [ticker[name] for name in ("trade_volume", "best_ask_size", "best_bid_size")] == [None] * 3
+    assert ticker["trade_price"] == Decimal("2560.01")
+    sent = {"lastSz": "12.3", "askSz": "100", "bidSz": "250.5"}
+    assert json.loads(str(ticker["extra"])) == {"sodUtc8": "2520.2", "vol24h": "12345678", **sent}
+
+
+@pytest.mark.parametrize("code", UNKNOWN)
+def test_every_change_of_an_unknown_contracts_book_is_in_contracts(code: str) -> None:
+    """One that only removes levels too: 0 contracts are 0 coins, but the others of the book are contracts."""
+    changes = [row("depth", of(code, frame)) for frame in (samples.BOOK_SNAPSHOT, samples.BOOK_UPDATE)]
+    assert [one["size_unit"] for one in changes] == ["contract", "contract"]
+    assert changes[0]["ask_sizes"] == [415, 7]
+    assert changes[1]["ask_sizes"] == [0]
+    assert [row("depth", frame)["size_unit"] for frame in (samples.BOOK_SNAPSHOT, samples.BOOK_UPDATE)] == [None] * 2
 
 
 def test_a_trade_of_the_other_channel_is_the_same_trade() -> None:
@@ -381,7 +416,6 @@ TRADE_OF = b'{"arg":{"channel":"trades","instId":"BTC-USDT"},"data":%s}'
         (TRADE_OF % b'[{"px":"1e400"}]', "bad_number"),
         (TRADE_OF % b'[{"odd":"\\u0000"}]', "bad_text"),
         (TRADE_OF % b'[{"ts":"-1"}]', "bad_time"),
-        (TRADE_OF.replace(b"BTC-USDT", b"NEW-USDT-SWAP") % b'[{"sz":"1"}]', "unknown_contract"),
     ],
 )
 def test_what_cannot_be_placed_is_named(frame: bytes, slug: str) -> None:

@@ -58,38 +58,77 @@ def after(query: Query | None) -> str | None:
     return dict(query.request.params).get("after")
 
 
-def test_markets_are_swaps_and_then_spot() -> None:
-    query = REST.markets()
-    assert query.request.key() == "GET /api/v5/public/instruments?instType=SWAP"
-    (swap,) = read(query, instrument("BTC-USDT-SWAP"))
-    spot_query = query.following([swap])
-    assert spot_query is not None
-    assert spot_query.request.key() == "GET /api/v5/public/instruments?instType=SPOT"
-    (spot,) = read(spot_query, instrument("BTC-USDT", instType="SPOT", ctVal="", ctMult="", ctValCcy="", tickSz="0.1"))
-    assert spot_query.following([spot]) is None
+def pages(query: Query | None) -> list[str]:
+    """The requests of all pages, each answered with nothing."""
+    found = []
+    while query is not None:
+        found.append(query.request.key().partition("?")[2])
+        query = query.following([])
+    return found
+
+
+def test_markets_are_swaps_spot_and_futures() -> None:
+    assert REST.markets().request.path == "/api/v5/public/instruments"
+    assert pages(REST.markets()) == ["instType=SWAP", "instType=SPOT", "instType=FUTURES"]
+
+
+def test_options_are_listed_by_the_families_that_are_asked_for() -> None:
+    codes = ["BTC-USD-261225-40000-C", "BTC-USDT-SWAP", "BTC-USD-261225-50000-P", "LISTING-SPOT-A-USDT", ""]
+    assert pages(REST.markets(codes))[3:] == ["instFamily=BTC-USD&instType=OPTION"]
+
+
+def test_an_instrument_says_what_it_is() -> None:
+    swap, spot = read(
+        REST.markets(),
+        instrument("BTC-USDT-SWAP", instCategory="1", settleCcy="USDT", listTime="1573557408000", expTime=""),
+        instrument("BTC-USDT", instType="SPOT", ctVal="", ctMult="", ctValCcy="", ctType="", uly="", baseCcy="BTC"),
+    )
     assert (swap["market"], swap["instrument"], swap["contract_size"]) == ("BTC-USDT", "swap", Decimal("0.01"))
     assert (spot["market"], spot["instrument"], spot["contract_size"]) == ("BTC-USDT-SPOT", "spot", None)
     assert (swap["state"], swap["tick_size"], swap["event_at"]) == ("live", Decimal("0.1"), NOW)
+    names = ("base", "quote", "settle", "underlying", "underlying_kind", "contract_currency", "is_inverse")
+    assert [swap[name] for name in names] == ["BTC", "USDT", "USDT", "BTC-USDT", "coin", "BTC", False]
+    assert [spot[name] for name in names] == ["BTC", "USDT", None, None, None, None, None]
+    assert (swap["listed_at"], swap["expires_at"]) == (datetime(2019, 11, 12, 11, 16, 48, tzinfo=UTC), None)
     assert [REST.is_traded({**swap, "state": state}) for state in ("live", "suspend", "preopen")] == [
         True,
         False,
         False,
     ]
     assert json.loads(str(swap["extra"])) == {
-        "uly": "BTC-USDT", "ctVal": "0.01", "ctMult": "1", "ctValCcy": "BTC", "ctType": "linear", "lotSz": "0.01",
-        "futureSettlement": False,
+        "ctVal": "0.01", "ctMult": "1", "lotSz": "0.01", "futureSettlement": False,
     }  # fmt: skip
 
 
 def test_the_multiplier_belongs_to_a_contracts_size() -> None:
     (swap,) = read(REST.markets(), instrument("BTC-USDT-SWAP", ctVal="1", ctMult="0.01"))
-    assert swap["contract_size"] == Decimal("0.01")
+    assert (swap["contract_size"], swap["contract_value"]) == (Decimal("0.01"), Decimal("0.01"))
 
 
 def test_an_inverse_contract_is_no_amount_of_coins() -> None:
     (swap,) = read(REST.markets(), instrument("BTC-USD-SWAP", ctVal="100", ctValCcy="USD", ctType="inverse"))
     assert (swap["market"], swap["contract_size"]) == ("BTC-USD", None)
-    assert json.loads(str(swap["extra"]))["ctVal"] == "100"
+    assert (swap["contract_value"], swap["contract_currency"], swap["is_inverse"]) == (100, "USD", True)
+
+
+@pytest.mark.parametrize(
+    ("code", "family", "category", "kind"),
+    [
+        ("ETH-USD_UM_XPERP-310404", "ETH-USD_UM_XPERP", "1", "coin"),
+        ("AAPL-USD_UM_XPERP-310404", "AAPL-USD_UM_XPERP", "3", "equity"),
+        ("BTC-USD_UM-261030", "BTC-USD_UM", "", None),
+        ("GOLD-USDT-SWAP", "GOLD-USDT", "4", "commodity"),
+        ("EUR-USDT-SWAP", "EUR-USDT", "5", "fx"),
+        ("RAIN-USDT-SWAP", "RAIN-USDT", "9", "other"),
+    ],
+)
+def test_any_family_is_listed_with_its_kind(code: str, family: str, category: str, kind: str | None) -> None:
+    sent = {"instFamily": family, "uly": "X-USD", "ctType": "linear", "ctVal": "0.1", "instCategory": category}
+    (row,) = read(REST.markets(), instrument(code, expTime="1933027200000", **sent))
+    assert (row["code"], row["underlying_kind"], row["is_inverse"]) == (code, kind, False)
+    assert (row["contract_value"], row["contract_size"]) == (Decimal("0.1"), Decimal("0.1"))
+    assert row["expires_at"] == datetime(2031, 4, 4, 0, tzinfo=UTC)
+    assert ("instCategory" in json.loads(str(row["extra"]))) == (kind == "other")
 
 
 def test_candles_are_asked_for_by_what_is_older() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tidemark.exchanges import registry
 from tidemark.exchanges.base import Unparsable
+from tidemark.exchanges.contract_size import ContractSize
 from tidemark.exchanges.okx import sizes, symbols
 
 OKX = registry.get("okx")
@@ -32,6 +33,8 @@ def coins(code: str, count: str, price: str | None = None, at: datetime | None =
         ("BTC-USDT", "BTC-USDT-SPOT"),
         ("PROPS-ETH", "PROPS-ETH-SPOT"),
         ("BTC-USDT-250328", "BTC-USDT-250328"),
+        ("BTC-USD_UM-261030", "BTC-USD_UM-261030"),
+        ("ETH-USD_UM_XPERP-310404", "ETH-USD_UM_XPERP-310404"),
         ("BTC-USD-220325-40000-C", "BTC-USD-220325-40000-C"),
         ("XRP-USD-260327-0.55-P", "XRP-USD-260327-0.55-P"),
     ],
@@ -41,7 +44,21 @@ def test_only_a_swap_has_the_plain_market(code: str, market: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", ["", "BTC", "btc-usdt", "BTC-USDT-", "BTC-USDT-SWAP-1", "BTC-USDT-2503", "BTC-USD-220325-40000-X", "A-B\n"]
+    "code",
+    [
+        "",
+        "BTC",
+        "btc-usdt",
+        "BTC-USDT-",
+        "BTC-USDT-SWAP-1",
+        "BTC-USDT-2503",
+        "BTC-USD-220325-40000-X",
+        "A-B\n",
+        "LISTING-SPOT-SLX-USDT",
+        "LISTING-SWAP-SLX-USDT",
+        "BTC-USD_UM",
+        "ETH-USD_UM_XPERP",
+    ],
 )
 def test_other_forms_are_no_codes(code: str) -> None:
     with pytest.raises(Unparsable, match="bad_code"):
@@ -78,19 +95,54 @@ def test_options_were_cut_to_a_tenth() -> None:
     assert coins("ETH-USD-261225-3000-C", "1", at=None) == Decimal("0.1")
 
 
-@pytest.mark.parametrize("code", ["NEW-USDT-SWAP", "BTC-USDC-SWAP", "BTC-USD_UM-SWAP", "SOL-USD-261225-100-C"])
-def test_an_unknown_contract_is_named_with_what_to_add(code: str) -> None:
-    family = "-".join(code.split("-")[:2])
-    with pytest.raises(Unparsable, match=f"unknown_contract: .*{code} is: enter {family} in .*okx/sizes.py"):
-        coins(code, "1")
+@pytest.mark.parametrize(
+    ("code", "is_inverse"),
+    [
+        ("BTC-USD-SWAP", True),
+        ("BTC-USD-250328", True),
+        ("BTC-USD_UM-261030", False),
+        ("ETH-USD_UM_XPERP-310404", False),
+        ("BTC-USDT-SWAP", False),
+        ("BTC-USD-261225-40000-C", False),
+        ("BTC-USD", False),
+    ],
+)
+def test_only_a_quote_of_plain_dollars_is_inverse(code: str, is_inverse: bool) -> None:
+    assert symbols.instrument(code).is_inverse is is_inverse
 
 
-@given(st.decimals(min_value=0, max_value=10**9, places=2), st.sampled_from(sorted(sizes.LINEAR)))
+@pytest.mark.parametrize(
+    "code",
+    ["NEW-USDT-SWAP", "BTC-USDC-SWAP", "BTC-USD_UM-SWAP", "SOL-USD-261225-100-C", "ETH-USD_UM_XPERP-310404",
+     "XMR-USDT-SWAP", "BTC-USD_UM-261030"],
+)  # fmt: skip
+def test_the_size_of_an_unknown_contract_is_none(code: str) -> None:
+    assert coins(code, "1") is None
+    assert OKX.contract_size(code) is None
+    assert not sizes.is_countable(symbols.instrument(code))
+
+
+def test_a_family_has_one_size_for_its_swap_and_its_futures() -> None:
+    assert OKX.contract_size("TRX-USDT-210924") == OKX.contract_size("TRX-USDT-SWAP") == ContractSize(Decimal(1000))
+    assert OKX.contract_size("BTC-USD-SWAP") == ContractSize(Decimal(100), is_inverse=True)
+    assert OKX.contract_size("BTC-USDT") is None
+
+
+def test_the_file_says_of_every_row_what_it_is() -> None:
+    assert {contract for contract, _ in sizes.KNOWN} == {"linear", "inverse", "option"}
+    assert len(LINEAR) > 50
+
+
+LINEAR = sorted(family for contract, family in sizes.KNOWN if contract == "linear" and family.endswith("-USDT"))
+
+
+@given(st.decimals(min_value=0, max_value=10**9, places=2), st.sampled_from(LINEAR))
 def test_linear_sizes_are_exact(count: Decimal, family: str) -> None:
-    ((_, size),) = sizes.LINEAR[family]
+    ((_, size),) = sizes.KNOWN["linear", family]
     found = sizes.coins(symbols.instrument(f"{family}-SWAP"), count, None, NOW)
     assert found is not None
-    assert found.as_integer_ratio() == (count * size).as_integer_ratio()
+    assert found.as_integer_ratio() == (count * size.value).as_integer_ratio()
+    assert size.contracts(found, None) == count
 
 
 @given(

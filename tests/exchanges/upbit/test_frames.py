@@ -87,6 +87,7 @@ def test_trade() -> None:
         "stream_type": "REALTIME",
         "first_trade_id": None,
         "last_trade_id": None,
+        "size_contracts": None,
         "extra": None,
     }
 

@@ -72,15 +72,14 @@ def test_markets() -> None:
         },
     )
     assert plain == {
+        **dict.fromkeys(CONTRACTS["market"].names()),
         "exchange": "upbit",
         "market": "BTC-KRW",
         "code": "KRW-BTC",
         "event_at": ASKED,
         **names,
-        "warning": None,
-        "cautions": None,
-        **dict.fromkeys(("instrument", "state", "contract_size", "tick_size")),
-        "extra": None,
+        "base": "BTC",
+        "quote": "KRW",
     }
     assert (detailed["market"], detailed["warning"]) == ("ETH-BTC", True)
     assert REST.is_traded(plain)

@@ -14,6 +14,7 @@ CREATE TABLE IF NOT EXISTS raw.depth_v1 (
     bid_prices      numeric[],
     bid_sizes       numeric[],
     checksum        bigint,
+    size_unit       text,
     extra           jsonb,
     source          text NOT NULL,
     received_at     timestamptz NOT NULL,
@@ -43,6 +44,7 @@ COMMENT ON COLUMN raw.depth_v1.ask_sizes IS 'Sizes now at those prices; 0: the l
 COMMENT ON COLUMN raw.depth_v1.bid_prices IS 'Bid prices that changed, or all of them. Quote currency.';
 COMMENT ON COLUMN raw.depth_v1.bid_sizes IS 'Sizes now at those prices; 0: the level is gone. Base currency.';
 COMMENT ON COLUMN raw.depth_v1.checksum IS 'The exchange''s checksum of the book after it; null where it gives none.';
+COMMENT ON COLUMN raw.depth_v1.size_unit IS 'contract: the sizes are contracts, whose size was unknown at receipt. Null: they are coins. One of contract.';
 COMMENT ON COLUMN raw.depth_v1.extra IS 'Fields of the message that this contract doesn''t know, by the exchange''s own name.';
 COMMENT ON COLUMN raw.depth_v1.source IS 'How it reached us. One of ws, rest.';
 COMMENT ON COLUMN raw.depth_v1.received_at IS 'When it reached us, by our clock. UTC.';

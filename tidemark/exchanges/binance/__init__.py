@@ -10,9 +10,10 @@ from ``first_trade_id`` to ``last_trade_id``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import ClassVar, Final
 
-from tidemark.exchanges.base import Connection, DepthNumbers, Ignored, Parsed, Reply, TradeIds
+from tidemark.exchanges.base import Connection, DepthNumbers, Ignored, Parsed, Reply, SizeOverride, TradeIds
 from tidemark.exchanges.binance import frames, subscribe, symbols
 from tidemark.exchanges.binance.rest import Rest
 from tidemark.settings import ExchangeSettings
@@ -37,6 +38,13 @@ class Binance:
     #: Ids of aggregate trades; those of single trades skip what the insurance fund and deleveraging did.
     trade_ids: ClassVar[TradeIds] = TradeIds.STEPS
     depth_numbers: ClassVar[DepthNumbers] = DepthNumbers.SPANS
+
+    #: Quantities are coins: nothing has to be corrected.
+    size_overrides: ClassVar[tuple[SizeOverride, ...]] = ()
+
+    def contract_size(self, code: str, at: datetime | None = None) -> None:
+        """None: quantities are coins."""
+        symbols.market(code)
 
     def parse(self, dataset: str, frame: bytes) -> Parsed | Ignored:
         """The events of a frame from the topic of ``dataset``."""

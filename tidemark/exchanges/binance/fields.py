@@ -107,7 +107,34 @@ REST_TICKER: Final = Layout(
     ),
     frozenset(("symbol",)),
 )
-#: ``contractType`` is seen in the code (a future's is dated) and kept.
-REST_MARKET: Final = Layout("market", (("state", "status", text),), frozenset(("symbol",)))
+#: ``contractType`` is seen in the code (a future's is dated) and kept. ``onboardDate`` was wrong for many until 2026-05.
+REST_MARKET: Final = Layout(
+    "market",
+    (
+        ("state", "status", text),
+        ("base", "baseAsset", text),
+        ("quote", "quoteAsset", text),
+        ("settle", "marginAsset", text),
+        ("underlying", "pair", text),
+        ("listed_at", "onboardDate", unix_time),
+        ("expires_at", "deliveryDate", unix_time),
+    ),
+    frozenset(("symbol", "underlyingType")),
+)
+_UNDERLYINGS: Final = {
+    "COIN": "coin",
+    "INDEX": "index",
+    "PREMARKET": "premarket",
+    "COMMODITY": "commodity",
+    "FX": "fx",
+}
+
+
+def underlying_kind(value: object) -> str:
+    """What a contract follows; all kinds of stocks (EQUITY, KR_EQUITY, HK_EQUITY, ...) are ``equity``."""
+    word = str(value)
+    return "equity" if word.endswith("EQUITY") else _UNDERLYINGS.get(word, "other")
+
+
 #: Fields of a bar in the order of REST's arrays; an eleventh is always "0".
 REST_CANDLE: Final = ("t", "o", "h", "l", "c", "v", "T", "q", "n", "V", "Q", "B")

@@ -33,6 +33,8 @@ _DEPTH: Final = 1_000
 _MILLISECOND: Final = timedelta(milliseconds=1)
 #: Trades are asked for by time in windows shorter than this.
 _HOUR: Final = timedelta(hours=1)
+#: From this year on a date of delivery says that a contract is perpetual.
+_NEVER: Final = 2100
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -243,7 +245,7 @@ class Rest:
         """The end of a ban (see ``base.Rest``)."""
         return refusals.banned_until(body, at)
 
-    def markets(self) -> MarketsQuery:
+    def markets(self, codes: Sequence[str] = ()) -> MarketsQuery:
         """Every listed contract."""
         return MarketsQuery()
 
@@ -373,6 +375,14 @@ def _market(element: bytes, message: dict[str, Any], asked_at: datetime) -> Row:
     row["market"] = symbols.listed_market(code, message.get("baseAsset"), message.get("quoteAsset"))
     row["instrument"] = symbols.instrument(code)
     row["tick_size"] = _tick_size(message.get("filters"))
+    kind = message.get("underlyingType")
+    if kind not in (None, ""):
+        row["underlying_kind"] = fields.underlying_kind(kind)
+        if row["underlying_kind"] == "other":
+            left.append("underlyingType")
+    row["is_inverse"] = False
+    if isinstance(row["expires_at"], datetime) and row["expires_at"].year >= _NEVER:
+        row["expires_at"] = None
     row["extra"] = messages.unknown_fields(element, 0, message, left)
     return row
 

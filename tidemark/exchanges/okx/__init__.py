@@ -7,10 +7,12 @@ Lives here: ``OKX`` and the modules behind it by concern: ``symbols``, ``sizes``
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import ClassVar, Final
 
-from tidemark.exchanges.base import Connection, DepthNumbers, Ignored, Parsed, Reply, TradeIds
-from tidemark.exchanges.okx import frames, subscribe, symbols
+from tidemark.exchanges.base import Connection, DepthNumbers, Ignored, Parsed, Reply, SizeOverride, TradeIds
+from tidemark.exchanges.contract_size import ContractSize
+from tidemark.exchanges.okx import frames, sizes, subscribe, symbols
 from tidemark.exchanges.okx.rest import Rest
 from tidemark.settings import ExchangeSettings
 
@@ -34,6 +36,13 @@ class Okx:
     #: Each trade has the next number; a message may stand for several.
     trade_ids: ClassVar[TradeIds] = TradeIds.SPANS
     depth_numbers: ClassVar[DepthNumbers] = DepthNumbers.LINKS
+
+    #: Contracts of which its list is wrong (``contract_sizes.csv``).
+    size_overrides: ClassVar[tuple[SizeOverride, ...]] = sizes.OVERRIDES
+
+    def contract_size(self, code: str, at: datetime | None = None) -> ContractSize | None:
+        """One contract of ``code`` by the shipped file (see ``sizes``)."""
+        return sizes.size_of(symbols.read(code), at)
 
     def parse(self, dataset: str, frame: bytes) -> Parsed | Ignored:
         """The events of a frame from the topic of ``dataset``."""

@@ -72,7 +72,10 @@ def _confirmed(value: object, _: str) -> bool:
 
 def _trade_size(batch: Rows) -> None:
     codes, words = batch.words("code")
-    batch.columns["size"] = _coins(batch, batch.columns["_size"], batch.columns["price"], codes, words)
+    counts = batch.columns["_size"]
+    batch.columns["size"] = _coins(batch, counts, batch.columns["price"], codes, words)
+    spot = np.asarray([symbols.instrument(word).kind == "spot" for word in words], np.bool_)[codes]
+    batch.columns["size_contracts"] = pc.if_else(pa.array(spot), pa.scalar(None, counts.type), counts)
 
 
 def _ticker_sizes(batch: Rows) -> None:
@@ -83,7 +86,10 @@ def _ticker_sizes(batch: Rows) -> None:
         ("best_bid_size", "best_bid_price"),
     ):
         if name in batch.columns:
-            batch.columns[name] = _coins(batch, batch.columns[name], batch.columns.get(price), codes, words)
+            counts = batch.columns[name]
+            batch.columns[name] = _coins(batch, counts, batch.columns.get(price), codes, words)
+            # What can't be given in coins is kept in `extra`, as the record parser does it.
+            batch.refuse(_valid(counts) & ~_valid(batch.columns[name]))
 
 
 def _level_sizes(batch: Rows) -> None:
@@ -93,9 +99,12 @@ def _level_sizes(batch: Rows) -> None:
         prices, counts = batch.columns[f"{side}_prices"], batch.columns[f"{side}_sizes"]
         lengths = np.diff(counts.offsets.to_numpy())
         of_row = np.repeat(np.arange(batch.count), lengths)
-        flat = _coins(batch, counts.values, prices.values, codes[of_row], words, of_row)
+        flat = _coins(batch, counts.values, prices.values, codes[of_row], words, of_row, keep_unknown=True)
         mask = pc.invert(counts.is_valid()) if counts.null_count else None
         batch.columns[f"{side}_sizes"] = pa.ListArray.from_arrays(counts.offsets, flat, mask=mask)
+    units = [None if sizes.is_countable(symbols.instrument(word)) else rows.IN_CONTRACTS for word in words]
+    if any(units):
+        batch.columns["size_unit"] = pa.array(units, pa.string()).take(pa.array(codes))
 
 
 def _coins(
@@ -105,14 +114,23 @@ def _coins(
     codes: npt.NDArray[np.int32],
     words: list[str],
     of_row: npt.NDArray[np.int64] | None = None,
+    *,
+    keep_unknown: bool = False,
 ) -> Any:
-    """Counts of contracts as coins: by one factor an instrument, or one by one where price or time matter."""
-    factors = [sizes.factor(symbols.instrument(word)) for word in words]
+    """Counts of contracts as coins: by one factor an instrument, or one by one where price or time matter.
+
+    Those of a contract of unknown size are null, or contracts still (``keep_unknown``).
+    """
+    instruments = [symbols.instrument(word) for word in words]
+    unknown = np.asarray([not sizes.is_countable(one) for one in instruments], np.bool_)
+    factors = [Decimal(1) if u else sizes.factor(one) for one, u in zip(instruments, unknown, strict=True)]
     values = np.frombuffer(counts.buffers()[1], np.uint8, len(counts) * _DECIMAL_BYTES, counts.offset * _DECIMAL_BYTES)
     scaled = [(0, 0) if factor is None else _fraction(factor) for factor in factors]
     products, fits = native.multiply(values, codes, scaled)
-    valid = np.asarray(counts.is_valid().to_numpy(zero_copy_only=False), np.bool_)
+    valid = _valid(counts)
     refused = ~fits & valid
+    if not keep_unknown:
+        valid = valid & ~unknown[codes]
     by_itself = np.asarray([factor is None for factor in factors], np.bool_)[codes] & valid
     if by_itself.any():
         found, wrong = _one_by_one(batch, counts, prices, by_itself, codes, words, of_row)
@@ -151,7 +169,11 @@ def _one_by_one(
             wrong.append(at)
     array = pa.array(found, counts.type)
     numbers = np.frombuffer(array.buffers()[1], np.uint8).reshape(-1, _DECIMAL_BYTES)[: len(array)]
-    return (numbers, np.asarray(array.is_valid().to_numpy(zero_copy_only=False), np.bool_)), wrong
+    return (numbers, _valid(array)), wrong
+
+
+def _valid(array: Any) -> npt.NDArray[np.bool_]:
+    return np.array(array.is_valid().to_numpy(zero_copy_only=False), np.bool_)
 
 
 def _fraction(factor: Decimal) -> tuple[int, int]:

@@ -9,7 +9,7 @@ asks for what is *older* than it. The events are the socket's (``rows``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
@@ -33,12 +33,26 @@ _RECENT_BARS: Final = 1_440
 _DEEP_ONLY: Final = ("1s",)
 #: Trades, and bars of a second, are served for three months.
 _THREE_MONTHS: Final = timedelta(days=90)
-#: What the list of markets is asked for: what Tidemark takes from OKX. Options are listed by family only.
-_LISTED: Final = ("SWAP", "SPOT")
+#: Types of instruments whose list comes whole; options are listed by family only.
+_LISTED: Final = ("SWAP", "SPOT", "FUTURES")
 _TYPES: Final = {"spot": "SPOT", "swap": "SWAP", "future": "FUTURES", "option": "OPTION"}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: What ``instCategory`` says of the underlying; it is empty for some.
+_UNDERLYINGS: Final = {"1": "coin", "3": "equity", "4": "commodity", "5": "fx", "6": "bond"}
 _MARKET: Final = Layout(
-    "market", (("state", "state", text), ("tick_size", "tickSz", decimal)), frozenset(("instId", "instType"))
+    "market",
+    (
+        ("state", "state", text),
+        ("tick_size", "tickSz", decimal),
+        ("base", "baseCcy", text),
+        ("quote", "quoteCcy", text),
+        ("settle", "settleCcy", text),
+        ("underlying", "uly", text),
+        ("contract_currency", "ctValCcy", text),
+        ("listed_at", "listTime", unix_time),
+        ("expires_at", "expTime", unix_time),
+    ),
+    frozenset(("instId", "instType", "instCategory", "ctType")),
 )
 
 
@@ -53,15 +67,24 @@ _ANSWER: Final = msgspec.json.Decoder(_Answer)
 
 @dataclass(frozen=True, slots=True)
 class MarketsQuery:
-    """Every listed swap, then every spot market. The answer carries no time: ``event_at`` is when it was asked."""
+    """Every swap, spot market and dated future, then the options of some families, one list a page.
+
+    The answer carries no time: ``event_at`` is when it was asked.
+    """
 
     kinds: tuple[str, ...] = _LISTED
+    option_families: tuple[str, ...] = ()
     dataset: ClassVar[str] = "market"
 
     @property
     def request(self) -> Request:
         """The request of this page."""
-        return Request("/api/v5/public/instruments", (("instType", self.kinds[0]),), "instruments")
+        params: tuple[tuple[str, str], ...]
+        if self.kinds:
+            params = (("instType", self.kinds[0]),)
+        else:
+            params = (("instType", "OPTION"), ("instFamily", self.option_families[0]))
+        return Request("/api/v5/public/instruments", params, "instruments")
 
     def rows(self, body: bytes, asked_at: datetime) -> Rows:
         """One row an instrument that has a code; placeholders of listings to come are set aside."""
@@ -72,8 +95,9 @@ class MarketsQuery:
         return answers.read(_data(body), "instId", read, unique=True)
 
     def following(self, rows: Sequence[Row]) -> MarketsQuery | None:
-        """The next kind of instruments."""
-        return MarketsQuery(self.kinds[1:]) if self.kinds[1:] else None
+        """The next list."""
+        kinds, families = self.kinds[1:], self.option_families if self.kinds else self.option_families[1:]
+        return MarketsQuery(kinds, families) if kinds or families else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +272,9 @@ class Rest:
         """The end of a ban (see ``base.Rest``)."""
         return refusals.banned_until(body, at)
 
-    def markets(self) -> MarketsQuery:
-        """Every listed swap and spot market."""
-        return MarketsQuery()
+    def markets(self, codes: Sequence[str] = ()) -> MarketsQuery:
+        """Every listed swap, spot market and dated future, and the options of the families that ``codes`` name."""
+        return MarketsQuery(option_families=tuple(dict.fromkeys(_option_families(codes))))
 
     def is_traded(self, market: Row) -> bool:
         """Whether it is live: instruments are listed before they begin, while suspended, and without a state."""
@@ -378,11 +402,39 @@ def _event(element: bytes, read: events.Read, message: dict[str, Any]) -> Row:
 
 
 def _market(element: bytes, message: dict[str, Any], asked_at: datetime) -> Row:
-    """One listed instrument. What a contract is stays in ``extra`` where it is no amount of coins."""
+    """One listed instrument. ``ctVal`` and ``ctMult`` stay in ``extra`` as they were sent."""
     instrument = symbols.read(message.get("instId"))
     row, left = events.filled(_MARKET, instrument, message)
     row["event_at"], row["instrument"] = asked_at, instrument.kind
-    if message.get("ctVal") and not instrument.is_inverse:
-        value, times = decimal(message["ctVal"], "ctVal"), decimal(message.get("ctMult") or "1", "ctMult")
-        row["contract_size"] = decimal(value.normalize() * times.normalize(), "ctVal times ctMult")
+    row["base"], row["quote"] = row["base"] or instrument.base, row["quote"] or instrument.quote
+    category = message.get("instCategory")
+    if category not in (None, ""):
+        row["underlying_kind"] = _UNDERLYINGS.get(str(category), "other")
+        if row["underlying_kind"] == "other":
+            left.append("instCategory")
+    if instrument.kind != "spot":
+        _contract(row, instrument, message)
     return _event(element, (row, left), message)
+
+
+def _contract(row: Row, instrument: Instrument, message: Mapping[str, Any]) -> None:
+    """What one contract is: ``ctVal`` times ``ctMult`` of ``ctValCcy``; inverse by ``ctType``, by the code without."""
+    kind = message.get("ctType")
+    row["is_inverse"] = inverse = kind == "inverse" if kind else instrument.is_inverse
+    if not message.get("ctVal"):
+        return
+    value, times = decimal(message["ctVal"], "ctVal"), decimal(message.get("ctMult") or "1", "ctMult")
+    row["contract_value"] = amount = decimal(value.normalize() * times.normalize(), "ctVal times ctMult")
+    if not inverse:
+        row["contract_size"] = amount
+
+
+def _option_families(codes: Sequence[str]) -> Iterator[str]:
+    """The families of the options among ``codes``; one that cannot be read names none."""
+    for code in codes:
+        try:
+            instrument = symbols.instrument(code)
+        except Unparsable:
+            continue
+        if instrument.kind == "option":
+            yield instrument.family

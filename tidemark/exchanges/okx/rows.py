@@ -24,6 +24,8 @@ from tidemark.exchanges.values import decimal, integer, shown, text, unix_time
 #: A finished row, and the fields of its message that belong into ``extra``.
 Read = tuple[Row, list[str]]
 
+#: The ``size_unit`` of depth rows whose sizes are contracts.
+IN_CONTRACTS: Final = "contract"
 #: Seven values of a bar are all there were in 2022; nine are all there are now.
 LEAST_VALUES: Final = 7
 ALL_VALUES: Final = 9
@@ -64,6 +66,12 @@ _SPOT_DAY: Final = (("acc_trade_volume_24h", "vol24h", decimal), ("acc_trade_pri
 _CONTRACT_DAY: Final = (("acc_trade_volume_24h", "volCcy24h", decimal),)
 SPOT_TICKER: Final = Layout("ticker", (*_STATE, *_SPOT_DAY), frozenset(("instId", "instType")))
 CONTRACT_TICKER: Final = Layout("ticker", (*_STATE, *_CONTRACT_DAY), frozenset(("instId", "instType")))
+#: Sizes of a ticker: the column, the field, and the column of the price that turns inverse contracts into coins.
+_TICKER_SIZES: Final = (
+    ("trade_volume", "lastSz", "trade_price"),
+    ("best_ask_size", "askSz", "best_ask_price"),
+    ("best_bid_size", "bidSz", "best_bid_price"),
+)
 _CANDLE: Final = Layout("candle", (), frozenset())
 DEPTH: Final = Layout(
     "depth",
@@ -86,7 +94,9 @@ def filled(layout: Layout, instrument: Instrument, message: Mapping[str, Any]) -
 def trade(instrument: Instrument, message: Mapping[str, Any]) -> Read:
     """One trade, or the trades of one taker at one price: ``count`` of them, whose last id is ``tradeId``."""
     row, left = filled(TRADE, instrument, message)
-    row["size"] = _coins(instrument, row, "size", "price")
+    if instrument.kind != "spot":
+        row["size_contracts"] = row["size"]
+        row["size"] = _coins(instrument, row, "size", "price")
     count = 1 if message.get("count") in (None, "") else integer(message["count"], "count")
     if count < 1:
         raise Unparsable("bad_number", f"count = {count}: a message stands for one trade at least")
@@ -97,11 +107,13 @@ def trade(instrument: Instrument, message: Mapping[str, Any]) -> Read:
 
 
 def ticker(instrument: Instrument, message: Mapping[str, Any]) -> Read:
-    """The state of one instrument."""
+    """The state of one instrument. Sizes that cannot be given in coins are null, and stay in ``extra`` as contracts."""
     row, left = filled(SPOT_TICKER if instrument.kind == "spot" else CONTRACT_TICKER, instrument, message)
-    row["trade_volume"] = _coins(instrument, row, "trade_volume", "trade_price")
-    row["best_ask_size"] = _coins(instrument, row, "best_ask_size", "best_ask_price")
-    row["best_bid_size"] = _coins(instrument, row, "best_bid_size", "best_bid_price")
+    for column, name, price in _TICKER_SIZES:
+        sent = row[column]
+        row[column] = _coins(instrument, row, column, price)
+        if row[column] is None and sent is not None:
+            left.append(name)
     return row, left
 
 
@@ -133,7 +145,10 @@ def candle(instrument: Instrument, interval: str, values: object) -> Row:
 
 
 def depth(instrument: Instrument, kind: object, message: Mapping[str, Any]) -> Read:
-    """A change of a book (``update``) or the book anew (``snapshot``), sizes in coins.
+    """A change of a book (``update``) or the whole book (``snapshot``), sizes in coins.
+
+    Of a contract whose size the shipped file does not have, every row keeps contracts and says so (``size_unit``), one
+    that only removes levels too: the changes of one book must not be split between two units.
 
     A checksum of 0 is none: the exchange has sent nothing else since 2026-06-23. Messages of 2022 have no numbers.
     """
@@ -145,6 +160,8 @@ def depth(instrument: Instrument, kind: object, message: Mapping[str, Any]) -> R
     if row["checksum"] == 0:
         row["checksum"] = None
     at = row["event_at"]
+    if not sizes.is_countable(instrument):
+        row["size_unit"] = IN_CONTRACTS
     row["ask_prices"], row["ask_sizes"] = _levels(instrument, message.get("asks"), "asks", at)
     row["bid_prices"], row["bid_sizes"] = _levels(instrument, message.get("bids"), "bids", at)
     return row, left
@@ -159,6 +176,8 @@ def _levels(instrument: Instrument, levels: object, name: str, at: object) -> tu
     when = at if isinstance(at, datetime) else None
     prices = [decimal(level[0], name) for level in levels]
     counts = [decimal(level[1], name) for level in levels]
+    if not sizes.is_countable(instrument):
+        return prices, counts
     return prices, [sizes.coins(instrument, n, price, when) for n, price in zip(counts, prices, strict=True)]
 
 

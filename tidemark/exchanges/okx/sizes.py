@@ -1,108 +1,121 @@
-"""What one contract of an instrument is, so that sizes can be said in coins.
+"""What one contract of an instrument is by the shipped file, so that sizes can be given in coins when a frame is read.
 
-Lives here: the contract sizes as constants, and contracts to coins. Doesn't: asking the exchange for them
-(``rest.MarketsQuery`` keeps what it says in ``market.contract_size``).
+Contains: reading ``contract_sizes.csv``, and the size of an instrument at a time. Does not contain: the exchange's own
+list (``rest.MarketsQuery``; ``silver.instrument`` keeps its history), the arithmetic (``exchanges.contract_size``).
 
-Trades, tickers and books of swaps, futures and options count contracts, and no frame says what one is. A table in code
-keeps parsing a pure function: the same frame gives the same row today and in a replay next year. Its price is that a
-new instrument's trades are dead letters (``unknown_contract``, with what to add) until it is entered and they are
-processed again, which is better than a size that is wrong by a hundred. Two things check it against the exchange:
-``market.contract_size`` is what the exchange itself lists, and candles carry coins of their own (``volCcy``), so trades
-summed against candles turn red if an entry is wrong.
+Trades, tickers and books of swaps, futures and options count contracts, and no frame says what one is. The file keeps
+parsing a pure function: the same frame gives the same row today and in a replay next year. An instrument that the file
+does not have is no error: its row keeps the contracts (``size_contracts``, ``size_unit``), and the warehouse fills in
+the coins from the exchange's list.
 
-Linear: an amount of the coin, the same for a family's swap and its dated futures. Every entry stood so in lists of the
-exchange taken in 2024 and in 2026. Inverse (``…-USD``): an amount of dollars, 100 for Bitcoin and 10 for every other
-coin, so the coins depend on the price and are rounded at the 18th decimal. Options are of coins; their size was cut to
-a tenth on 2022-05-26, which is why an entry may have several sizes, each from its moment on.
+The file has two kinds of rows. ``known`` rows are a fallback for as long as the exchange's list has not been fetched:
+``applies_to`` is a family (``BTC-USDT``: its swap and its dated futures), and ``*`` stands for every family. An
+``override`` row is for an instrument of which the exchange's list is wrong: ``applies_to`` is one code, and it wins
+over the list. ``since`` (ISO 8601, UTC; empty: always) dates a row, ``size`` is coins, or for ``inverse`` contracts the
+quote currency.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
-from typing import Final
+from decimal import Decimal
+from functools import lru_cache
+from importlib import resources
+from typing import Final, NamedTuple
 
-from tidemark.contracts.fields import DECIMAL_PRECISION, DECIMAL_SCALE
-from tidemark.exchanges.base import Unparsable
-from tidemark.exchanges.okx.symbols import Instrument
-from tidemark.exchanges.values import decimal
+from tidemark.exchanges.base import SizeOverride
+from tidemark.exchanges.contract_size import ContractSize
+from tidemark.exchanges.okx.symbols import NAME, Instrument
 
-#: Sizes of one contract by the moment from which they hold, latest first.
-Sizes = tuple[tuple[datetime, Decimal], ...]
-
+_FILE: Final = "contract_sizes.csv"
 _EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_OPTIONS_CUT: Final = datetime(2022, 5, 26, 8, tzinfo=UTC)
-_STEP: Final = Decimal(1).scaleb(-DECIMAL_SCALE)
-#: Products of what the lake holds fit it whole; a quotient is rounded once, at the lake's last decimal.
-_EXACT: Final = Context(prec=2 * DECIMAL_PRECISION, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation])
-_NAME: Final = "the size in coins"
+_ANY: Final = "*"
 
-_COINS_IN_A_CONTRACT: Final = {
-    "0.01": "BTC BNB ICP",
-    "0.1": "ETH AAVE AR AXS BCH FIL INJ ORDI",
-    "1": "SOL APT ATOM AVAX CRV DOT DYDX LINK LTC OP STRK SUI TON UNI W WIF WLD",
-    "10": "ALGO ARB CFX CHZ ETC FLOW GALA GRT MANA NEAR ONDO",
-    "100": "XRP ADA HBAR MEME PEOPLE XLM",
-    "1000": "DOGE TRX",
-    "10000": "TURBO",
-    "100000": "BONK",
-    "1000000": "SHIB",
-    "10000000": "PEPE SATS",
-}
-#: Swaps and dated futures that are settled in USDT.
-LINEAR: Final[Mapping[str, Sizes]] = {
-    f"{coin}-USDT": ((_EVER, Decimal(size)),) for size, coins in _COINS_IN_A_CONTRACT.items() for coin in coins.split()
-}
-#: Options, settled in the coin.
-OPTIONS: Final[Mapping[str, Sizes]] = {
-    "BTC-USD": ((_OPTIONS_CUT, Decimal("0.01")), (_EVER, Decimal("0.1"))),
-    "ETH-USD": ((_OPTIONS_CUT, Decimal("0.1")), (_EVER, Decimal(1))),
-}
-#: Dollars in one inverse contract.
-_DOLLARS: Final = {"BTC-USD": Decimal(100)}
-_DOLLARS_OF_OTHERS: Final = Decimal(10)
+
+class _Row(NamedTuple):
+    rule: str
+    contract: str
+    applies_to: str
+    since: datetime
+    size: Decimal
+
+
+#: Sizes by the time from which each holds, latest first.
+Sizes = tuple[tuple[datetime, ContractSize], ...]
+
+
+def _rows() -> Iterator[_Row]:
+    with resources.files(__package__).joinpath(_FILE).open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            since = datetime.fromisoformat(row["since"]) if row["since"] else _EVER
+            yield _Row(row["rule"], row["contract"], row["applies_to"], since, Decimal(row["size"]))
+
+
+def _table(rows: list[_Row]) -> Mapping[tuple[str, str], Sizes]:
+    found: defaultdict[tuple[str, str], list[tuple[datetime, ContractSize]]] = defaultdict(list)
+    for row in rows:
+        size = ContractSize(row.size, is_inverse=row.contract == "inverse")
+        found[row.contract, row.applies_to].append((row.since, size))
+    return {key: tuple(sorted(sizes, key=lambda one: one[0], reverse=True)) for key, sizes in found.items()}
+
+
+_ALL: Final = list(_rows())
+#: By kind of contract (linear, inverse, option) and family.
+KNOWN: Final = _table([row for row in _ALL if row.rule == "known"])
+#: What wins over the exchange's list.
+OVERRIDES: Final = tuple(
+    SizeOverride(NAME, row.applies_to, row.since, row.size, row.contract == "inverse")
+    for row in _ALL
+    if row.rule == "override"
+)
+
+
+def size_of(instrument: Instrument, at: datetime | None) -> ContractSize | None:
+    """One contract of ``instrument`` at ``at`` (None: now) by the file; None: it is spot, or the file has no row."""
+    sizes = _sizes(instrument)
+    return next((size for since, size in sizes if at is None or at >= since), sizes[-1][1] if sizes else None)
+
+
+def is_countable(instrument: Instrument) -> bool:
+    """Whether sizes of ``instrument`` can be given in coins: it is spot, or the file knows its contract."""
+    return instrument.kind == "spot" or bool(_sizes(instrument))
 
 
 def coins(instrument: Instrument, count: Decimal, price: Decimal | None, at: datetime | None) -> Decimal | None:
     """``count`` of the exchange's units in coins: coins of a spot market stay, contracts are converted.
 
-    ``price`` is needed for inverse contracts only: without one (or at zero) their coins are unknown, None. ``at`` is
-    when it was; without it the size of today holds.
+    None: no size is known, or the contract is inverse and there is no ``price``. ``at`` is the time of the event (UTC);
+    None: the size of today holds.
 
     Raises:
-        Unparsable: ``unknown_contract``: no size is known; ``bad_number``: the amount doesn't fit the lake.
+        Unparsable: ``bad_number``: the amount does not fit the lake.
     """
-    if instrument.kind == "spot" or not count:
+    if instrument.kind == "spot":
         return count
-    if not instrument.is_inverse:
-        return decimal(_EXACT.multiply(count, _size(instrument, at)), _NAME)
-    if not price:
-        return None
-    dollars = _EXACT.multiply(count, _DOLLARS.get(instrument.family, _DOLLARS_OF_OTHERS))
-    try:
-        rounded = _EXACT.divide(dollars, price).quantize(_STEP, context=_EXACT)
-    except InvalidOperation:
-        raise Unparsable("bad_number", f"{count} contracts of {instrument.code} at {price} are too many") from None
-    return decimal(rounded, _NAME)
+    size = size_of(instrument, at)
+    return None if size is None else size.coins(count, price)
 
 
+@lru_cache(maxsize=8192)
 def factor(instrument: Instrument) -> Decimal | None:
     """Coins in one of the exchange's units, where neither the price nor the time matter and it is known; else None."""
     if instrument.kind == "spot":
         return Decimal(1)
-    table = OPTIONS if instrument.kind == "option" else LINEAR
-    known = None if instrument.is_inverse else table.get(instrument.family)
-    return known[0][1] if known is not None and len(known) == 1 else None
+    sizes = _sizes(instrument)
+    return sizes[0][1].value if len(sizes) == 1 and not sizes[0][1].is_inverse else None
 
 
-def _size(instrument: Instrument, at: datetime | None) -> Decimal:
-    table = OPTIONS if instrument.kind == "option" else LINEAR
-    sizes = table.get(instrument.family)
-    if sizes is None:
-        raise Unparsable(
-            "unknown_contract",
-            f"how many coins a contract of {instrument.code} is: enter {instrument.family} in "
-            "tidemark/exchanges/okx/sizes.py (ctVal times ctMult of /api/v5/public/instruments), then process again",
-        )
-    return next((size for since, size in sizes if at is None or at >= since), sizes[-1][1])
+@lru_cache(maxsize=8192)
+def _sizes(instrument: Instrument) -> Sizes:
+    if instrument.kind == "spot":
+        return ()
+    overrides = [
+        (one.valid_from, ContractSize(one.size, one.is_inverse)) for one in OVERRIDES if one.code == instrument.code
+    ]
+    if overrides:
+        return tuple(sorted(overrides, key=lambda one: one[0], reverse=True))
+    contract = "option" if instrument.kind == "option" else "inverse" if instrument.is_inverse else "linear"
+    return KNOWN.get((contract, instrument.family)) or KNOWN.get((contract, _ANY), ())

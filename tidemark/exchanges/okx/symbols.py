@@ -4,7 +4,8 @@ Lives here: ``BTC-USDT-SWAP`` to ``BTC-USDT``; ``candle1Dutc``, ``1Dutc`` and ``
 contract is (``sizes``).
 
 Swaps are what Tidemark takes from OKX first, so a swap has the plain market. Everything else carries its kind, because
-prices and trade ids of two instruments must not mix: ``BTC-USDT-SPOT``, ``BTC-USDT-250328``, an option whole.
+prices and trade ids of two instruments must not mix: ``BTC-USDT-SPOT``, ``BTC-USDT-250328``, an option whole. An X-Perp
+(``ETH-USD_UM_XPERP-310404``) is a dated contract to the exchange and has its code as its market.
 """
 
 from __future__ import annotations
@@ -49,9 +50,11 @@ _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w":
 _LENGTHS: Final = {
     name: timedelta(**{_UNITS[name[-1]]: int(name[:-1])}) for name in INTERVALS if name not in _MONTHS
 }  # fmt: skip
+#: ``_UM`` (margined in dollars and stablecoins) and ``_XPERP`` (a dated perpetual) make another family.
 _CODE: Final = re.compile(
-    r"(?P<base>[A-Z0-9]{1,20})-(?P<quote>[A-Z0-9]{1,20}(?:_[A-Z0-9]{1,5})?)"
-    r"(?:-(?:SWAP|(?P<expiry>[0-9]{6})(?P<option>-[0-9]{1,10}(?:\.[0-9]{1,8})?-[CP])?))?"
+    r"(?P<base>[A-Z0-9]{1,20})-(?P<quote>[A-Z0-9]{1,20})"
+    r"(?:(?P<family>(?:_[A-Z0-9]{1,10}){0,3})"
+    r"-(?:SWAP|(?P<expiry>[0-9]{6})(?P<option>-[0-9]{1,10}(?:\.[0-9]{1,8})?-[CP])?))?"
 )
 
 Kind = Literal["spot", "swap", "future", "option"]
@@ -65,11 +68,16 @@ class Instrument:
     kind: Kind
     family: str
     market: str
+    base: str
+    quote: str
 
     @property
     def is_inverse(self) -> bool:
-        """Whether a contract is an amount of dollars, paid in coins (``BTC-USD-SWAP``)."""
-        return self.kind in ("swap", "future") and self.family.endswith("-USD")
+        """Whether a contract is an amount of dollars, paid in coins (``BTC-USD-SWAP``).
+
+        A code can only suggest it: the exchange's list (``ctType``) decides where there is one.
+        """
+        return self.kind in ("swap", "future") and self.family == f"{self.base}-USD"
 
 
 @lru_cache(maxsize=8192)
@@ -82,14 +90,15 @@ def instrument(code: str) -> Instrument:
     match = _CODE.fullmatch(code)
     if match is None:
         raise Unparsable("bad_code", f"instrument {shown(code)} is not of the form BTC-USDT, BTC-USDT-SWAP, …")
-    family = f"{match['base']}-{match['quote']}"
+    base, quote = match["base"], match["quote"]
+    family = f"{base}-{quote}{match['family'] or ''}"
     if match["option"]:
-        return Instrument(code, "option", family, code)
+        return Instrument(code, "option", family, code, base, quote)
     if match["expiry"]:
-        return Instrument(code, "future", family, code)
+        return Instrument(code, "future", family, code, base, quote)
     if code == family:
-        return Instrument(code, "spot", family, f"{family}-SPOT")
-    return Instrument(code, "swap", family, family)
+        return Instrument(code, "spot", family, f"{family}-SPOT", base, quote)
+    return Instrument(code, "swap", family, family, base, quote)
 
 
 def read(code: object) -> Instrument:

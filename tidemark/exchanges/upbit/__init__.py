@@ -7,9 +7,10 @@ Lives here: ``UPBIT`` and the modules behind it by concern: ``symbols``, ``field
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import ClassVar, Final
 
-from tidemark.exchanges.base import Connection, DepthNumbers, Ignored, Parsed, Reply, TradeIds
+from tidemark.exchanges.base import Connection, DepthNumbers, Ignored, Parsed, Reply, SizeOverride, TradeIds
 from tidemark.exchanges.upbit import frames, subscribe, symbols
 from tidemark.exchanges.upbit.rest import Rest
 from tidemark.settings import ExchangeSettings
@@ -31,6 +32,13 @@ class Upbit:
     #: Unique within a market, and in no order: the exchange's candles are the witness.
     trade_ids: ClassVar[TradeIds] = TradeIds.UNORDERED
     depth_numbers: ClassVar[DepthNumbers] = DepthNumbers.NONE
+
+    #: Quantities are coins: nothing has to be corrected.
+    size_overrides: ClassVar[tuple[SizeOverride, ...]] = ()
+
+    def contract_size(self, code: str, at: datetime | None = None) -> None:
+        """None: quantities are coins."""
+        symbols.market(code)
 
     def parse(self, dataset: str, frame: bytes) -> Parsed | Ignored:
         """The events of a frame from the topic of ``dataset``."""

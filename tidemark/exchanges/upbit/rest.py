@@ -176,7 +176,7 @@ class Rest:
         """The end of a ban (see ``base.Rest``)."""
         return refusals.banned_until(body, at)
 
-    def markets(self) -> MarketsQuery:
+    def markets(self, codes: Sequence[str] = ()) -> MarketsQuery:
         """Every listed market."""
         return MarketsQuery()
 
@@ -320,6 +320,7 @@ def _trade(row: Row, message: Mapping[str, Any]) -> list[str]:
 def _market(row: Row, message: Mapping[str, Any], asked_at: datetime) -> list[str]:
     """Warnings describe a market: those of another form stay as they are in ``extra``, and the market is taken."""
     row["event_at"] = asked_at
+    row["base"], _, row["quote"] = str(row["market"]).partition("-")
     try:
         row["warning"], row["cautions"] = _event(message.get("market_event"))
     except Unparsable:
