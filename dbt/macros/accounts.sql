@@ -95,7 +95,7 @@
         delete from {{ source('accounts', 'quarantine') }} as quarantine
         using {{ judged }} as judged
         where quarantine.dataset = '{{ dataset }}'
-            and quarantine.reason = 'unknown_market'
+            and quarantine.reason in ('unknown_market', 'unknown_contract')
             and {{ same_row('quarantine', 'judged') }}
     {% endset %}
     {% do run_query(query) %}

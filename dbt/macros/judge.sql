@@ -10,7 +10,7 @@
 
 
 {#- The rows that arrive: those of the loads that this transaction has marked, and those let out of quarantine
-    because their market is listed by now. -#}
+    because their market, or what their contract is, is listed by now. -#}
 {% macro arrived(raw, dataset, markets=none) %}
     select arriving.*
     from {{ raw }} as arriving
@@ -31,13 +31,22 @@
 {% endmacro %}
 
 
-{#- Quarantined rows of unknown markets that the exchange lists by now. -#}
+{#- Quarantined rows of unknown markets that the exchange lists by now, and trades of contracts whose size is known by now. -#}
 {% macro listed_by_now(dataset, markets) %}
     select quarantine.*
     from {{ source('accounts', 'quarantine') }} as quarantine
     where quarantine.dataset = '{{ dataset }}'
-        and quarantine.reason = 'unknown_market'
-        and (quarantine.exchange, quarantine.market) in (select listing.exchange, listing.market from {{ markets }} as listing)
+        and (
+            (
+                quarantine.reason = 'unknown_market'
+                and (quarantine.exchange, quarantine.market) in (
+                    select listing.exchange, listing.market from {{ markets }} as listing
+                )
+            )
+            {%- if dataset == 'trade' %}
+            or (quarantine.reason = 'unknown_contract' and {{ is_sized_by_now() }})
+            {%- endif %}
+        )
 {% endmacro %}
 
 

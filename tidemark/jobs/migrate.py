@@ -25,7 +25,9 @@ from tidemark import naming
 from tidemark.exchanges import registry
 from tidemark.naming import Topic
 from tidemark.settings import KafkaSettings, Settings
+from tidemark.warehouse.connection import connect
 from tidemark.warehouse.migrate import WarehouseMigration, migrate
+from tidemark.warehouse.reference import put_size_overrides
 
 _TIMEOUT_S = 20
 #: librdkafka's own lines on standard error: none below critical, since errors are raised here.
@@ -70,8 +72,17 @@ def run(settings: Settings) -> MigrateSummary:
         TopicsError: the broker can't be reached, or a topic has another number of partitions than declared.
     """
     warehouse = migrate(settings.warehouse)
+    _put_size_overrides(settings)
     topics = [t for name in settings.exchanges for t in naming.topics(name, registry.get(name).datasets)]
     return MigrateSummary(warehouse, migrate_topics(settings.kafka, [*topics, *naming.control_topics()]))
+
+
+def _put_size_overrides(settings: Settings) -> None:
+    found = [one for name in settings.exchanges for one in registry.get(name).size_overrides]
+    rows = [(one.exchange, one.code, one.valid_from, one.size, one.is_inverse) for one in found]
+    url = settings.warehouse.admin_url if settings.warehouse.admin_url.get_secret_value() else settings.warehouse.url
+    with connect(url, "migrate") as connection:
+        put_size_overrides(connection, rows)
 
 
 def migrate_topics(settings: KafkaSettings, topics: Sequence[Topic]) -> TopicsMigration:

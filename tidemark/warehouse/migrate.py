@@ -22,6 +22,7 @@ from tidemark.contracts import CONTRACTS, Contract
 from tidemark.contracts.render import postgres_ddl
 from tidemark.settings import WarehouseSettings
 from tidemark.warehouse.connection import Connection, WarehouseError, connect, database_name
+from tidemark.warehouse.reference import put_asset_overrides
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ def migrate(settings: WarehouseSettings) -> WarehouseMigration:
             _refuse_strangers(known, numbered)
             applied = [m.name for m in numbered if _apply(connection, m, known)]
             applied += [c.dataset for c in CONTRACTS.values() if _apply_contract(connection, c, known)]
+            put_asset_overrides(connection)
             if settings.admin_url.get_secret_value():
                 _set_passwords(connection, settings)
     return WarehouseMigration(name, created, tuple(applied), len(numbered) + len(CONTRACTS) - len(applied))

@@ -6,6 +6,7 @@
     config(
         meta = {'natural_key': natural_key, 'content': content, 'loser': 'superseded'},
         indexes = [{'columns': natural_key, 'unique': true}],
+        post_hook = '{{ record_instruments() }}',
     )
 }}
 

@@ -19,11 +19,15 @@ arrived as (
     {{ arrived(source('raw', 'trade_v1'), 'trade', ref('market')) }}
 ),
 
+sized as (
+    {{ sized('arrived', columns) }}
+),
+
 normalised as (
     select
         {{ normalised('trade') }},
         {{ violation('trade', ref('market')) }} as violation
-    from arrived
+    from sized
 ),
 
 -- A socket's row may sum up what one taker got at one price, and then stands for several ids, its own the last of them.

@@ -107,7 +107,7 @@ REST_TICKER: Final = Layout(
     ),
     frozenset(("symbol",)),
 )
-#: ``contractType`` is seen in the code (a future's is dated) and kept. ``onboardDate`` was wrong for many until 2026-05.
+#: ``contractType`` is seen in the code (a future's is dated) and kept. Many an ``onboardDate`` was wrong until 2026-05.
 REST_MARKET: Final = Layout(
     "market",
     (

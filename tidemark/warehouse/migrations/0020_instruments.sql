@@ -1,0 +1,53 @@
+-- What an exchange lists, kept with its history, and the data that corrects it: the sizes of contracts and the identity
+-- of assets.
+
+CREATE TABLE silver.instrument (
+    exchange          text NOT NULL,
+    code              text NOT NULL,
+    market            text NOT NULL,
+    valid_from        timestamptz NOT NULL,
+    valid_to          timestamptz,
+    instrument        text,
+    base              text,
+    quote             text,
+    settle            text,
+    underlying        text,
+    underlying_kind   text,
+    contract_value    numeric,
+    contract_currency text,
+    is_inverse        boolean,
+    state             text,
+    listed_at         timestamptz,
+    expires_at        timestamptz,
+    PRIMARY KEY (exchange, code, valid_from)
+);
+CREATE INDEX instrument_market ON silver.instrument (exchange, market);
+COMMENT ON TABLE silver.instrument IS 'What each instrument was and when, by the exchange''s lists: one row whenever one of its columns changed. valid_from is the first list that said so (UTC), valid_to the list that said otherwise, null while it holds.';
+COMMENT ON COLUMN silver.instrument.contract_value IS 'Amount of contract_currency in one contract: coins, or the quote currency where is_inverse. Null: sizes are in coins.';
+
+CREATE TABLE ops.contract_size_override (
+    exchange   text NOT NULL,
+    code       text NOT NULL,
+    valid_from timestamptz NOT NULL,
+    size       numeric NOT NULL CHECK (size > 0),
+    is_inverse boolean NOT NULL,
+    PRIMARY KEY (exchange, code, valid_from)
+);
+COMMENT ON TABLE ops.contract_size_override IS 'Sizes of contracts that win over the exchange''s list, from valid_from (UTC) on. Written by tidemark migrate from the exchange''s file.';
+
+CREATE TABLE ops.asset_override (
+    exchange   text NOT NULL,
+    base       text NOT NULL,
+    valid_from timestamptz NOT NULL,
+    valid_to   timestamptz NOT NULL,
+    asset      text NOT NULL,
+    multiplier numeric NOT NULL CHECK (multiplier > 0),
+    kind       text NOT NULL CHECK (kind IN ('coin', 'equity', 'commodity', 'fx', 'bond', 'index', 'premarket', 'other')),
+    reason     text NOT NULL,
+    PRIMARY KEY (exchange, base, valid_from)
+);
+COMMENT ON TABLE ops.asset_override IS 'Which asset a base is at an exchange where its letters do not say it, from valid_from up to valid_to (UTC; -infinity, infinity: always). Written by tidemark migrate from tidemark/warehouse/reference/asset_override.csv.';
+
+GRANT SELECT ON ops.contract_size_override, ops.asset_override TO tidemark_loader, tidemark_dbt;
+GRANT SELECT, INSERT, UPDATE, DELETE ON silver.instrument TO tidemark_dbt;
+GRANT SELECT ON silver.instrument TO tidemark_loader;
