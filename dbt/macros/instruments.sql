@@ -75,55 +75,6 @@
 
 
 {#-
-    What one contract of each code was and when, by the lists: exchange, code, size, is_inverse, from_at (inclusive),
-    to_at (exclusive). The first size that a list gave holds for all time before it, too; `known_from` is when it was
-    listed.
--#}
-{% macro listed_sizes() %}
-    select
-        exchange,
-        code,
-        contract_value as size,
-        is_inverse,
-        valid_from as known_from,
-        case when place = 1 then timestamptz '-infinity' else valid_from end as from_at,
-        coalesce(
-            lead(valid_from) over (partition by exchange, code order by valid_from), timestamptz 'infinity'
-        ) as to_at
-    from (
-        select
-            exchange,
-            code,
-            contract_value,
-            is_inverse,
-            valid_from,
-            row_number() over in_time as place,
-            row(contract_value, is_inverse) is distinct from lag(row(contract_value, is_inverse)) over in_time as differs
-        from {{ source('accounts', 'instrument') }}
-        where contract_value is not null
-        window in_time as (partition by exchange, code order by valid_from)
-    ) as sizes
-    where place = 1 or differs
-{% endmacro %}
-
-
-{#- The sizes that win over the lists, in the same columns. -#}
-{% macro overriding_sizes() %}
-    select
-        exchange,
-        code,
-        size,
-        is_inverse,
-        valid_from as known_from,
-        valid_from as from_at,
-        coalesce(
-            lead(valid_from) over (partition by exchange, code order by valid_from), timestamptz 'infinity'
-        ) as to_at
-    from {{ source('ops', 'contract_size_override') }}
-{% endmacro %}
-
-
-{#-
     Contracts in coins. Linear: exact. Inverse: half to even at the 18th decimal, as the parser rounds (`div` is the whole
     part of an exact quotient; PostgreSQL's / and round() would round twice, and half away from zero).
 -#}
@@ -162,13 +113,15 @@
             else arriving.size
         end as size
     from {{ rows }} as arriving
-    left join ({{ overriding_sizes() }}) as ruled
-        on arriving.exchange = ruled.exchange
+    left join {{ source('accounts', 'contract_size') }} as ruled
+        on ruled.is_override
+            and arriving.exchange = ruled.exchange
             and arriving.code = ruled.code
             and arriving.event_at >= ruled.from_at
             and arriving.event_at < ruled.to_at
-    left join ({{ listed_sizes() }}) as listed
-        on arriving.exchange = listed.exchange
+    left join {{ source('accounts', 'contract_size') }} as listed
+        on not listed.is_override
+            and arriving.exchange = listed.exchange
             and arriving.code = listed.code
             and arriving.event_at >= listed.from_at
             and arriving.event_at < listed.to_at
@@ -178,7 +131,7 @@
 {#- Whether a quarantined row is a trade of a contract whose size is known by now. -#}
 {% macro is_sized_by_now() %}
     exists (
-        select from ({{ listed_sizes() }} union all {{ overriding_sizes() }}) as known
+        select from {{ source('accounts', 'contract_size') }} as known
         where known.exchange = quarantine.exchange
             and known.code = quarantine.payload ->> 'code'
             and quarantine.event_at >= known.from_at

@@ -109,9 +109,7 @@ def test_the_same_list_again_is_no_history(warehouse: Warehouse) -> None:
     ("contracts", "price"),
     [("1400", "20000"), ("10", "9.615"), ("1", "3"), ("2", "3"), ("7", "1048576"), ("0.1", "86712.3")],
 )
-def test_inverse_contracts_are_rounded_as_the_parser_rounds(
-    warehouse: Warehouse, contracts: str, price: str
-) -> None:
+def test_inverse_contracts_are_rounded_as_the_parser_rounds(warehouse: Warehouse, contracts: str, price: str) -> None:
     warehouse.load("market", [contract(at("10:00"), "10", COIN, is_inverse=True)])
     warehouse.load("trade", [counted(1, at("14:40"), contracts, price=price, **COIN)])
     warehouse.run("market", "trade")

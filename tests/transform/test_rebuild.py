@@ -289,3 +289,45 @@ def test_the_command_ends_with_1_where_a_dry_run_finds_something(
     assert (found.exit_code, "BTC-KRW 2026-03-11 10:00: only in the lake" in found.output) == (1, True)
     assert CliRunner().invoke(cli.app, command).exit_code == 0
     assert warehouse.count("gold.ohlcv_1m") == 1
+
+
+def a_day_of_contracts(*, inverse: str) -> list[Row]:
+    """Trades of a linear and of an inverse swap and of a spot market; of some the parser knew no size."""
+    dice = random.Random(11)
+    found = []
+    for number in range(300):
+        code = dice.choice(("XMR-USDT-SWAP", inverse, "XMR-USDT"))
+        price = str(Decimal(dice.randint(1, 10**7)) / 100)
+        contracts = str(Decimal(dice.randint(1, 10**6)) / 10 ** dice.choice((0, 2)))
+        more: Row = {"size": contracts}
+        if code != "XMR-USDT":
+            more = {"size_contracts": contracts, "size": dice.choice((None, "77"))}
+        market = {"XMR-USDT": "XMR-USDT-SPOT"}.get(code, code.removesuffix("-SWAP"))
+        when = DAY + timedelta(seconds=dice.randint(0, 86_399))
+        found.append(trade(number, when, price, exchange="okx", market=market, code=code, **more))
+    return found
+
+
+def test_contracts_are_the_same_coins_in_both_engines(warehouse: Warehouse, settings: Settings) -> None:
+    """The linear size changes at noon, the inverse one is overridden from 18:00 on; lists begin at 06:00."""
+    swap = {"exchange": "okx", "market": "XMR-USDT", "code": "XMR-USDT-SWAP"}
+    coin = {"exchange": "okx", "market": "BTC-USD", "code": "BTC-USD-SWAP"}
+    spot = {"exchange": "okx", "market": "XMR-USDT-SPOT", "code": "XMR-USDT"}
+    for clock, value in (("06:00", "0.1"), ("12:00", "10")):
+        rows = [
+            listing(**swap, event_at=at(clock), contract_value=value, is_inverse=False),
+            listing(**coin, event_at=at(clock), contract_value="100", is_inverse=True),
+            listing(**spot, event_at=at(clock)),
+        ]
+        warehouse.load("market", rows)
+    warehouse.connection.execute(
+        "insert into ops.contract_size_override values ('okx', 'BTC-USD-SWAP', %s, 10, true)", [at("18:00")]
+    )
+    land(warehouse, settings, a_day_of_contracts(inverse="BTC-USD-SWAP"))
+    warehouse.connection.execute("update ops.load_ledger set exchange = 'okx'")
+    warehouse.run("market", *BARS_OF_TRADES)
+    assert warehouse.count("silver.quarantine") == 0
+    assert warehouse.count("silver.trade", "size <> 77 and size_contracts is not null") > 100
+    said = rebuild.run(settings, "okx", DAY.date(), DAY.date(), dry_run=True)
+    assert (said.different, said.undecided) == (0, ()), str(said)
+    assert said.bars > 200

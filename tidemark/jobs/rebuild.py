@@ -25,7 +25,7 @@ from tidemark.lake.local import LocalStore
 from tidemark.lake.store import ObjectStore, open_store
 from tidemark.settings import Settings
 from tidemark.warehouse.connection import Connection, connect_as_dbt
-from tidemark.warehouse.lake_bars import COLUMNS, PARTS, Part, computed
+from tidemark.warehouse.lake_bars import COLUMNS, PARTS, Part, Size, computed
 
 _SHOWN: Final = 5
 #: Parts of the window that are computed while others are taken.
@@ -43,6 +43,12 @@ WHERE exchange = %(exchange)s AND dataset = 'trade' AND rows > 0
 ORDER BY path
 """
 _MARKETS: Final = "SELECT DISTINCT market FROM silver.market WHERE exchange = %s"
+#: What one contract was; a bound outside of the window is the window's own.
+_SIZES: Final = """
+SELECT code, size, is_inverse, is_override, known_from, greatest(from_at, %(start)s), least(to_at, %(end)s)
+FROM silver.contract_size
+WHERE exchange = %(exchange)s AND from_at < %(end)s AND to_at > %(start)s
+"""
 _FLOOR: Final = "SELECT max(floor_at) FROM ops.retention WHERE relation IN ('silver.trade', 'gold.ohlcv_1m')"
 _GATE: Final = "SELECT reason FROM ops.gate WHERE exchange = %s AND dataset = 'trade' AND status = 'red'"
 #: The lake's bars of one part of the window.
@@ -177,9 +183,10 @@ def run(
         _allowed(connection, exchange, start)
         paths = [path for (path,) in connection.execute(_OBJECTS, window)]
         known = [market for (market,) in connection.execute(_MARKETS, [exchange])] or None
+        sizes = [Size(*row) for row in connection.execute(_SIZES, window)]
         with (
             _files(open_store(settings.lake), paths, Path(folder), progress) as files,
-            computed(files, exchange, (start, end), known, Path(folder)) as bars,
+            computed(files, exchange, (start, end), known, sizes, Path(folder)) as bars,
             ThreadPoolExecutor(_AT_ONCE, "bars") as pool,
         ):
             comparison = _Comparison(connection, exchange, bars.undecided, dry_run=dry_run)

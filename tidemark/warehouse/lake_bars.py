@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -30,8 +31,46 @@ _SEEN: Final = """
 create view seen as
 select market, trade_id, event_at, price, size, side,
     coalesce(first_trade_id < last_trade_id and last_trade_id = trade_id, false) as spans, first_trade_id
-from read_parquet({paths}, union_by_name = true)
+from {source}
 where exchange = $exchange and event_at >= $start and event_at < $end and (case {rules} end) is null {known}
+"""
+#: Trades as they lie in the lake; older objects have no column of contracts.
+_SOURCE: Final = "(select *{added} from read_parquet({paths}, union_by_name = true)) as trade"
+_COLUMNS: Final = "select * from {source} limit 0"
+_NO_CONTRACTS: Final = ", null::decimal(38, 18) as size_contracts"
+#: The sizes of contracts that silver knows, and its rule for them (dbt/macros/instruments.sql).
+_SIZES: Final = """
+create table sizes (code varchar, size decimal(38, 18), is_inverse boolean, is_override boolean, known_from timestamptz,
+    from_at timestamptz, to_at timestamptz)
+"""
+_SIZED: Final = """
+(select trade.* replace (case
+    when trade.size_contracts is null then trade.size
+    when ruled.size is not null then coins(trade.size_contracts, ruled.size, ruled.is_inverse, trade.price)
+    when listed.size is not null and (trade.event_at >= listed.known_from or trade.size is null)
+        then coins(trade.size_contracts, listed.size, listed.is_inverse, trade.price)
+    else trade.size end as size)
+from {source}
+left join sizes as ruled on ruled.is_override and trade.code = ruled.code
+    and trade.event_at >= ruled.from_at and trade.event_at < ruled.to_at
+left join sizes as listed on not listed.is_override and trade.code = listed.code
+    and trade.event_at >= listed.from_at and trade.event_at < listed.to_at) as trade
+"""
+#: Contracts in coins, exactly as silver and the parser round, for numbers of at most 9 decimals (compared as what they
+#: are: a wider one is an error, never another number). A quotient is one of integers, half to even at its last place.
+_COINS: Final = """
+create macro nine(x) as if((x::decimal(19, 9))::decimal(38, 18) = x, x::decimal(19, 9), error('more than 9 decimals'));
+create macro scaled(x) as (nine(x) * 1000000000::decimal(10, 0))::hugeint;
+create macro rounded(n, d) as
+    n // d + if(2 * (n % d) > d or (2 * (n % d) = d and (n // d) % 2 = 1), 1, 0);
+create macro lowest(n) as ((n // 1000000000000000000)::decimal(20, 0)::decimal(38, 18)
+    + ((n % 1000000000000000000)::decimal(18, 0) * 0.000000000000000001::decimal(18, 18))::decimal(38, 18))
+    ::decimal(38, 18);
+create macro coins(contracts, size, is_inverse, price) as case
+    when not is_inverse then (nine(contracts) * nine(size))::decimal(38, 18)
+    when price > 0
+        then lowest(rounded(scaled(contracts) * scaled(size) * 1000000000::hugeint, scaled(price)))
+end;
 """
 #: How many, and whether nothing has to be put together (then the view itself is read, twice as fast as a table). Two
 #: trades of equal hash would be taken for one, and everything be put together, to the same bars.
@@ -97,6 +136,18 @@ _AS: Final = "try_cast({column} as decimal({type}))"
 _COPY: Final = "copy (select {columns} from bars order by market, minute) to {target} (format csv, header false)"
 
 
+class Size(NamedTuple):
+    """What one contract of a code was from ``from_at`` up to ``to_at`` (UTC), listed since ``known_from``."""
+
+    code: str
+    size: Decimal
+    is_inverse: bool
+    is_override: bool
+    known_from: datetime
+    from_at: datetime
+    to_at: datetime
+
+
 class LakeBarsError(Exception):
     """Bars can't be computed exactly; the message says of what and why."""
 
@@ -145,7 +196,10 @@ class LakeBars:
         return Part(start, end, path)
 
     def _put_together(self) -> None:
-        self.trades, plain = self._engine.execute(_PLAIN).fetchone()
+        try:
+            self.trades, plain = self._engine.execute(_PLAIN).fetchone()
+        except (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException) as error:
+            raise LakeBarsError(f"sizes of contracts cannot be turned into coins exactly: {error}") from None
         if plain:
             self._engine.execute("create view trades as select *, false as differs from seen")
             return
@@ -172,12 +226,16 @@ def computed(
     exchange: str,
     window: tuple[datetime, datetime],
     known: Sequence[str] | None,
+    sizes: Sequence[Size],
     folder: Path,
 ) -> Iterator[LakeBars]:
     """Bars of the trades in ``paths`` (Parquet) that were executed in ``window`` (UTC, its end not included).
 
-    ``known`` are the markets that the exchange lists, None where no list of it has arrived; ``folder`` takes the files
-    and what doesn't fit into memory.
+    ``known`` are the markets that the exchange lists, None where no list of it has arrived; ``sizes`` are those of its
+    contracts (``silver.contract_size``); ``folder`` takes the files and what doesn't fit into memory.
+
+    Raises:
+        LakeBarsError: contracts can't be turned into coins exactly.
     """
     if not paths:
         yield LakeBars(None, window, folder)
@@ -187,17 +245,29 @@ def computed(
             f"set memory_limit = '{_MEMORY}'; set temp_directory = {_quoted(str(folder))}; set timezone = 'UTC'; "
             "set parquet_metadata_cache = true"
         )
-        engine.execute(_seen(paths, exchange, window, known))
+        source = _source(engine, paths, sizes)
+        engine.execute(_seen(source, exchange, window, known))
         yield LakeBars(engine, window, folder)
 
 
-def _seen(paths: Sequence[Path], exchange: str, window: tuple[datetime, datetime], known: Sequence[str] | None) -> str:
+def _source(engine: Any, paths: Sequence[Path], sizes: Sequence[Size]) -> str:
+    """The rows of the objects, with the sizes of contracts in coins where there are any."""
+    listed = f"[{_listed(map(str, paths))}]"
+    columns = engine.execute(_COLUMNS.format(source=_SOURCE.format(paths=listed, added=""))).description
+    has_contracts = any(name == "size_contracts" for name, *_ in columns)
+    source = _SOURCE.format(paths=listed, added="" if has_contracts else _NO_CONTRACTS)
+    if not sizes or not has_contracts:
+        return source
+    engine.execute(_SIZES)
+    engine.executemany("insert into sizes values (?, ?, ?, ?, ?, ?, ?)", sizes)
+    engine.execute(_COINS)
+    return _SIZED.format(source=source)
+
+
+def _seen(source: str, exchange: str, window: tuple[datetime, datetime], known: Sequence[str] | None) -> str:
     markets = "" if known is None else f"and market in ({_listed(known) or 'null'})"
-    text = _SEEN.format(
-        paths=f"[{_listed(map(str, paths))}]",
-        rules=" ".join(rules(CONTRACTS["trade"], plausible.in_duckdb)),
-        known=markets,
-    )
+    conditions = " ".join(rules(CONTRACTS["trade"], plausible.in_duckdb))
+    text = _SEEN.format(source=source, rules=conditions, known=markets)
     for name, value in (("exchange", _quoted(exchange)), ("start", _moment(window[0])), ("end", _moment(window[1]))):
         text = text.replace(f"${name}", value)
     return text

@@ -35,6 +35,30 @@ CREATE TABLE ops.contract_size_override (
 );
 COMMENT ON TABLE ops.contract_size_override IS 'Sizes of contracts that win over the exchange''s list, from valid_from (UTC) on. Written by tidemark migrate from the exchange''s file.';
 
+-- The first size that the lists gave holds for all time before it, too: a trade whose size was unknown needs one.
+CREATE VIEW silver.contract_size AS
+SELECT
+    exchange, code, contract_value AS size, is_inverse, false AS is_override, valid_from AS known_from,
+    CASE WHEN place = 1 THEN timestamptz '-infinity' ELSE valid_from END AS from_at,
+    coalesce(lead(valid_from) OVER (PARTITION BY exchange, code ORDER BY valid_from), timestamptz 'infinity') AS to_at
+FROM (
+    SELECT
+        exchange, code, contract_value, coalesce(is_inverse, false) AS is_inverse, valid_from,
+        row_number() OVER in_time AS place,
+        row(contract_value, coalesce(is_inverse, false))
+            IS DISTINCT FROM lag(row(contract_value, coalesce(is_inverse, false))) OVER in_time AS differs
+    FROM silver.instrument
+    WHERE contract_value > 0
+    WINDOW in_time AS (PARTITION BY exchange, code ORDER BY valid_from)
+) AS sizes
+WHERE place = 1 OR differs
+UNION ALL
+SELECT
+    exchange, code, size, is_inverse, true, valid_from, valid_from,
+    coalesce(lead(valid_from) OVER (PARTITION BY exchange, code ORDER BY valid_from), timestamptz 'infinity')
+FROM ops.contract_size_override;
+COMMENT ON VIEW silver.contract_size IS 'What one contract of a code was from from_at up to to_at (UTC): an amount of coins, or of the quote currency where is_inverse. By the lists (known_from: since when they say so), and by overrides, which win.';
+
 CREATE TABLE ops.asset_override (
     exchange   text NOT NULL,
     base       text NOT NULL,
@@ -51,3 +75,4 @@ COMMENT ON TABLE ops.asset_override IS 'Which asset a base is at an exchange whe
 GRANT SELECT ON ops.contract_size_override, ops.asset_override TO tidemark_loader, tidemark_dbt;
 GRANT SELECT, INSERT, UPDATE, DELETE ON silver.instrument TO tidemark_dbt;
 GRANT SELECT ON silver.instrument TO tidemark_loader;
+GRANT SELECT ON silver.contract_size TO tidemark_loader, tidemark_dbt;
