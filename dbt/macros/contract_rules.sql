@@ -69,6 +69,9 @@
             'open_price_24h': 'decimal',
             'high_price_24h': 'decimal',
             'low_price_24h': 'decimal',
+            'trade_volume_contracts': 'decimal',
+            'best_ask_contracts': 'decimal',
+            'best_bid_contracts': 'decimal',
             'extra': 'json',
         },
         'orderbook': {

@@ -30,6 +30,15 @@ SAMPLES = {
 }
 SAMPLES |= {("okx", dataset): list(frames) for dataset, frames in okx.BY_DATASET.items()}
 SAMPLES["okx", "trade"] += [okx.TRADE.replace(b'"count":"3"', b'"count":"1"')]
+#: Contracts of unknown size, inverse ones and a spot market beside the linear ones.
+for _dataset in ("trade", "ticker", "depth"):
+    SAMPLES["okx", _dataset] += [
+        frame.replace(code, other)
+        for frame in okx.BY_DATASET[_dataset]
+        for code in (b"BTC-USDT-SWAP", b"ETH-USDT-SWAP")
+        for other in (b"XMR-USDT-SWAP", b"ETH-USD_UM_XPERP-310404", b"UNI-USD-SWAP", b"XMR-USDT")
+        if code in frame
+    ]
 SAMPLES |= {
     ("binance", dataset): [frame, binance.wrapped(frame, binance.STREAMS[dataset])]
     for dataset, frame in binance.BY_DATASET.items()

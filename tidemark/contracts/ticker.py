@@ -58,6 +58,9 @@ TICKER: Final = Contract(
         decimal("open_price_24h", "Price 24 hours ago; null where the exchange doesn't say.", "quote"),
         decimal("high_price_24h", "Highest price of the last 24 hours.", "quote"),
         decimal("low_price_24h", "Lowest price of the last 24 hours.", "quote"),
+        decimal("trade_volume_contracts", "trade_volume as the exchange counts it; null: coins.", "contracts"),
+        decimal("best_ask_contracts", "best_ask_size as the exchange counts it; null: coins.", "contracts"),
+        decimal("best_bid_contracts", "best_bid_size as the exchange counts it; null: coins.", "contracts"),
         f.EXTRA,
     ),
 )

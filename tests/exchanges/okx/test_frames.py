@@ -136,8 +136,9 @@ def test_a_ticker_of_an_unknown_contract_keeps_what_was_sent(code: str) -> None:
     ticker = row("ticker", of(code, samples.TICKER))
     assert [ticker[name] for name in ("trade_volume", "best_ask_size", "best_bid_size")] == [None] * 3
     assert ticker["trade_price"] == Decimal("2560.01")
-    sent = {"lastSz": "12.3", "askSz": "100", "bidSz": "250.5"}
-    assert json.loads(str(ticker["extra"])) == {"sodUtc8": "2520.2", "vol24h": "12345678", **sent}
+    sent = ("trade_volume_contracts", "best_ask_contracts", "best_bid_contracts")
+    assert [ticker[name] for name in sent] == [Decimal("12.3"), Decimal("100"), Decimal("250.5")]
+    assert json.loads(str(ticker["extra"])) == {"sodUtc8": "2520.2", "vol24h": "12345678"}
 
 
 @pytest.mark.parametrize("code", UNKNOWN)
@@ -191,6 +192,9 @@ def test_ticker_counts_contracts_and_says_coins() -> None:
         "high_price_24h": Decimal("2600.5"),
         "low_price_24h": Decimal("2490.1"),
         "acc_trade_volume_24h": Decimal("1234567.8"),
+        "trade_volume_contracts": Decimal("12.3"),
+        "best_ask_contracts": Decimal("100"),
+        "best_bid_contracts": Decimal("250.5"),
         "extra": '{"sodUtc8":"2520.2","vol24h":"12345678"}',
     }
 

@@ -74,22 +74,22 @@ def _trade_size(batch: Rows) -> None:
     codes, words = batch.words("code")
     counts = batch.columns["_size"]
     batch.columns["size"] = _coins(batch, counts, batch.columns["price"], codes, words)
-    spot = np.asarray([symbols.instrument(word).kind == "spot" for word in words], np.bool_)[codes]
-    batch.columns["size_contracts"] = pc.if_else(pa.array(spot), pa.scalar(None, counts.type), counts)
+    batch.columns["size_contracts"] = _contracts(counts, codes, words)
 
 
 def _ticker_sizes(batch: Rows) -> None:
     codes, words = batch.words("code")
-    for name, price in (
-        ("trade_volume", "trade_price"),
-        ("best_ask_size", "best_ask_price"),
-        ("best_bid_size", "best_bid_price"),
-    ):
+    for name, contracts, price in rows.TICKER_SIZES:
         if name in batch.columns:
             counts = batch.columns[name]
             batch.columns[name] = _coins(batch, counts, batch.columns.get(price), codes, words)
-            # What can't be given in coins is kept in `extra`, as the record parser does it.
-            batch.refuse(_valid(counts) & ~_valid(batch.columns[name]))
+            batch.columns[contracts] = _contracts(counts, codes, words)
+
+
+def _contracts(counts: Any, codes: npt.NDArray[np.int32], words: list[str]) -> Any:
+    """The counts of contracts; null where coins are counted."""
+    spot = np.asarray([symbols.instrument(word).kind == "spot" for word in words], np.bool_)[codes]
+    return pc.if_else(pa.array(spot), pa.scalar(None, counts.type), counts) if spot.any() else counts
 
 
 def _level_sizes(batch: Rows) -> None:

@@ -66,11 +66,11 @@ _SPOT_DAY: Final = (("acc_trade_volume_24h", "vol24h", decimal), ("acc_trade_pri
 _CONTRACT_DAY: Final = (("acc_trade_volume_24h", "volCcy24h", decimal),)
 SPOT_TICKER: Final = Layout("ticker", (*_STATE, *_SPOT_DAY), frozenset(("instId", "instType")))
 CONTRACT_TICKER: Final = Layout("ticker", (*_STATE, *_CONTRACT_DAY), frozenset(("instId", "instType")))
-#: Sizes of a ticker: the column, the field, and the column of the price that turns inverse contracts into coins.
-_TICKER_SIZES: Final = (
-    ("trade_volume", "lastSz", "trade_price"),
-    ("best_ask_size", "askSz", "best_ask_price"),
-    ("best_bid_size", "bidSz", "best_bid_price"),
+#: Sizes of a ticker, the column of the same in contracts, and that of the price that turns inverse ones into coins.
+TICKER_SIZES: Final = (
+    ("trade_volume", "trade_volume_contracts", "trade_price"),
+    ("best_ask_size", "best_ask_contracts", "best_ask_price"),
+    ("best_bid_size", "best_bid_contracts", "best_bid_price"),
 )
 _CANDLE: Final = Layout("candle", (), frozenset())
 DEPTH: Final = Layout(
@@ -107,13 +107,12 @@ def trade(instrument: Instrument, message: Mapping[str, Any]) -> Read:
 
 
 def ticker(instrument: Instrument, message: Mapping[str, Any]) -> Read:
-    """The state of one instrument. Sizes that cannot be given in coins are null, and stay in ``extra`` as contracts."""
+    """The state of one instrument, of contracts in coins (null where these are unknown) and in contracts."""
     row, left = filled(SPOT_TICKER if instrument.kind == "spot" else CONTRACT_TICKER, instrument, message)
-    for column, name, price in _TICKER_SIZES:
-        sent = row[column]
-        row[column] = _coins(instrument, row, column, price)
-        if row[column] is None and sent is not None:
-            left.append(name)
+    if instrument.kind != "spot":
+        for column, contracts, price in TICKER_SIZES:
+            row[contracts] = row[column]
+            row[column] = _coins(instrument, row, column, price)
     return row, left
 
 
