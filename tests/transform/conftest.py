@@ -42,10 +42,12 @@ TABLES = (
     "gold.market_summary_5m",
     "gold.moving_average_1d",
     "gold.price_anomaly_1m",
+    "gold.suspect_premium_1m",
     "gold.technical_indicator_1h",
     "gold.volume_anomaly_1h",
 )
 VIEWS = (
+    "gold.asset",
     *(f"{bars}_filled" for bars in BARS),
     "gold.cumulative_volume_1m",
     "gold.data_coverage",

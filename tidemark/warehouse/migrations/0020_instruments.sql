@@ -76,3 +76,5 @@ GRANT SELECT ON ops.contract_size_override, ops.asset_override TO tidemark_loade
 GRANT SELECT, INSERT, UPDATE, DELETE ON silver.instrument TO tidemark_dbt;
 GRANT SELECT ON silver.instrument TO tidemark_loader;
 GRANT SELECT ON silver.contract_size TO tidemark_loader, tidemark_dbt;
+
+INSERT INTO ops.retention (relation, keep, time) VALUES ('gold.suspect_premium_1m', '1 year', 'bucket_at');

@@ -1,0 +1,20 @@
+{#- What gold.kimchi_premium_1m leaves out: pairs whose two markets are hardly of one asset, or not in one unit. -#}
+{%- set rules = {
+    'upstream': ['gold.ohlcv_1m'],
+    'bucket': '1 minute',
+    'look_back': '65 minutes',
+    'scope': 'everything',
+    'inputs': ['gold.ohlcv_1m'],
+} -%}
+
+{{
+    config(
+        meta = rules,
+        indexes = [
+            {'columns': ['exchange', 'market', 'counter_exchange', 'bucket_at'], 'unique': true},
+            {'columns': ['bucket_at']},
+        ],
+    )
+}}
+
+{{ premiums('gold.suspect_premium_1m', rules, is_suspect=true) }}
