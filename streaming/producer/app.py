@@ -23,6 +23,7 @@ from streaming.notify import ServiceManager
 from streaming.producer.books import DEPTH, BookCounts, BookKeeper
 from streaming.producer.breaker import Breaker
 from streaming.producer.broker import Broker
+from streaming.producer.contracts import ContractSizes
 from streaming.producer.counts import Counts, ExchangeCounts
 from streaming.producer.feed import Feed
 from streaming.producer.gate import Gate
@@ -171,6 +172,7 @@ class Worker:
             lambda record: self.broker.send(*record),
             Snapshots(exchange, settings, ban=self.bans[exchange.name][0]),
             self.book_counts[exchange.name],
+            sizes=ContractSizes(exchange, settings),
         )
         return {DEPTH: keeper}
 

@@ -19,6 +19,7 @@ from typing import Final
 
 import structlog
 
+from streaming.producer.contracts import ContractSizes
 from streaming.producer.records import SYSTEM, Headers, Record
 from streaming.producer.snapshots import Snapshot, Snapshots
 from streaming.producer.waiting import Backoff
@@ -72,6 +73,8 @@ class _Market:
     sent_ns: int = 0
     sent: tuple[list[Level], list[Level]] = field(default_factory=lambda: ([], []))
     is_due: bool = False
+    #: Whether changes were left out, since nothing says what a contract is.
+    is_unsized: bool = False
 
 
 class BookKeeper:
@@ -92,6 +95,7 @@ class BookKeeper:
         snapshots: Snapshots,
         counts: BookCounts,
         *,
+        sizes: ContractSizes | None = None,
         interval_s: float = 1.0,
     ) -> None:
         self._exchange = exchange
@@ -99,6 +103,7 @@ class BookKeeper:
         self._send = send
         self._snapshots = snapshots
         self._counts = counts
+        self._sizes = sizes or ContractSizes(exchange)
         self._interval_ns = int(interval_s * 1e9)
         self._markets: dict[str, _Market] = {}
         self._renew: dict[str, Renew] = {}
@@ -149,11 +154,13 @@ class BookKeeper:
     async def run(self) -> None:
         """Get the snapshots that are wanted, and send what is due, until cancelled."""
         sending = asyncio.create_task(self._send_what_is_due())
+        sizes = asyncio.create_task(self._sizes.follow(lambda: list(self._markets), self._resized))
         try:
             while True:
                 await self._resync(await self._next_wanted())
         finally:
             sending.cancel()
+            sizes.cancel()
 
     @property
     def live(self) -> int:
@@ -166,7 +173,11 @@ class BookKeeper:
         try:
             parsed = self._exchange.parse(DEPTH, payload)
             for row in parsed.rows if isinstance(parsed, Parsed) else ():
-                self._change(market, row, received_ns)
+                sized = self._sizes.in_coins(row)
+                if sized is None:
+                    market.is_unsized = True
+                else:
+                    self._change(market, sized, received_ns)
         except Unparsable as error:  # the sink buries the frame; what it held is missing here
             self._counts.unreadable += 1
             log.warning("unreadable change", exchange=self._exchange.name, code=market.code, reason=error.reason)
@@ -195,6 +206,23 @@ class BookKeeper:
             self._want(market.code)
         elif market.book.is_live:
             self._changed(market, received_ns)
+
+    def _resized(self, codes: set[str]) -> None:
+        """The contracts of these codes are of another size from now on: a book must not hold both."""
+        sockets = dict[str, str]()
+        for code in sorted(codes & self._markets.keys()):
+            market = self._markets[code]
+            if market.followed is None or not (market.is_unsized or market.book.is_live):
+                continue
+            market.is_unsized = False
+            market.book.drop()
+            if market.book.needs_snapshot:
+                self._want(code)
+            else:
+                sockets.setdefault(market.followed, code)
+        for name, code in sockets.items():
+            if name in self._renew:
+                self._renew[name](f"{code}: the size of its contract is known")
 
     def _broken(self, market: _Market, verdict: Verdict, from_at: datetime | None, received_ns: int) -> None:
         self._counts.breaks += 1

@@ -335,6 +335,10 @@ class Exchange(Protocol):
         """How whole books (``orderbook``) are built from their changes (``depth``)."""
 
     @property
+    def counts_contracts(self) -> bool:
+        """Whether sizes of some of its instruments are contracts, not coins."""
+
+    @property
     def size_overrides(self) -> tuple[SizeOverride, ...]:
         """Sizes of contracts that win over the exchange's list."""
 

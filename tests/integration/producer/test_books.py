@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from streaming.producer import books
 from streaming.producer.books import BookCounts, BookKeeper
+from streaming.producer.contracts import ContractSizes
 from streaming.producer.records import Record
 from streaming.producer.snapshots import Snapshots
 from tests.integration.producer.scripted_book import Market, Server
@@ -416,10 +420,10 @@ def test_a_market_that_no_socket_brings_any_more_is_not_asked_for(play: Callable
 OKX = registry.get("okx")
 
 
-def okx_frame(action: str, number: int, before: int, ask: str) -> bytes:
+def okx_frame(action: str, number: int, before: int, ask: str, code: str = "BTC-USDT-SWAP") -> bytes:
     book = {"asks": [[ask, "10", "0", "1"]], "bids": [["9", "10", "0", "1"]], "ts": str(1_774_000_000_000 + number)}
     data = {**book, "checksum": 0, "seqId": number, "prevSeqId": before}
-    arg = {"channel": "books", "instId": "BTC-USDT-SWAP"}
+    arg = {"channel": "books", "instId": code}
     return json.dumps({"arg": arg, "action": action, "data": [data]}).encode()
 
 
@@ -470,3 +474,101 @@ def test_where_books_come_first_on_a_socket_a_break_asks_for_a_new_socket() -> N
         snapshots.close()
 
     asyncio.run(script())
+
+
+XPERP = "ETH-USD_UM_XPERP-310404"
+
+
+def market_row(code: str, value: str, *, is_inverse: bool = False) -> Row:
+    return {"code": code, "contract_value": Decimal(value), "is_inverse": is_inverse}
+
+
+def test_a_code_that_nobody_can_read_costs_its_own_book_only() -> None:
+    sent, counts = list[Record](), BookCounts()
+    snapshots = Snapshots(OKX, ExchangeSettings(ws_url="ws://127.0.0.1:1", rest_url="http://127.0.0.1:1"))
+    keeper = BookKeeper(OKX, "w-1", sent.append, snapshots, counts, interval_s=0.0)
+    keeper.opened("c-1", ["LISTING-SWAP-SLX-USDT", "", "BTC-USDT-SWAP"])
+    keeper.feed("c-1", "BTC-USDT-SWAP", okx_frame("snapshot", 10, -1, "11"), time.time_ns())
+    assert (keeper.live, counts.books) == (1, 1)
+    snapshots.close()
+
+
+def test_a_book_of_a_contract_is_built_once_its_size_is_known_and_in_coins() -> None:
+    """Without a size there is no book; once the list is there a new socket brings the snapshot."""
+    sent, renewed, counts = list[Record](), list[str](), BookCounts()
+    snapshots = Snapshots(OKX, ExchangeSettings(ws_url="ws://127.0.0.1:1", rest_url="http://127.0.0.1:1"))
+    sizes = ContractSizes(OKX)
+    keeper = BookKeeper(OKX, "w-1", sent.append, snapshots, counts, sizes=sizes, interval_s=0.0)
+    keeper.opened("c-1", [XPERP, "BTC-USDT-SWAP"], renewed.append)
+    keeper.feed("c-1", XPERP, okx_frame("snapshot", 10, -1, "11", XPERP), time.time_ns())
+    keeper.feed("c-1", XPERP, okx_frame("update", 15, 10, "12", XPERP), time.time_ns())
+    assert (keeper.live, counts.books, counts.breaks, sent) == (0, 0, 0, [])
+
+    changed = sizes.learn([market_row(XPERP, "0.1"), market_row("BTC-USDT-SWAP", "0.01")])
+    assert changed == {XPERP}
+    keeper._resized(changed)
+    assert renewed == [f"{XPERP}: the size of its contract is known"]
+    keeper.opened("c-2", [XPERP, "BTC-USDT-SWAP"], renewed.append)
+    keeper.feed("c-2", XPERP, okx_frame("snapshot", 40, -1, "11", XPERP), time.time_ns())
+    keeper.closed("c-1")
+    assert (keeper.live, counts.books, counts.breaks) == (1, 1, 0)
+    parsed = registry.read("okx", "orderbook", "book", sent[-1].value)
+    assert isinstance(parsed, Parsed)
+    assert (parsed.rows[0]["ask_sizes"], parsed.rows[0]["market"]) == ([1], XPERP)
+    snapshots.close()
+
+
+def test_the_list_wins_over_what_is_shipped() -> None:
+    sizes = ContractSizes(OKX)
+    assert sizes.learn([market_row("BTC-USDT-SWAP", "0.1"), market_row("BTC-USD-SWAP", "10", is_inverse=True)]) == {
+        "BTC-USDT-SWAP",
+        "BTC-USD-SWAP",
+    }
+    for code, size in (("BTC-USDT-SWAP", Decimal(1)), ("BTC-USD-SWAP", Decimal(100) / Decimal(16))):
+        parsed = OKX.parse("depth", okx_frame("snapshot", 10, -1, "16", code))
+        assert isinstance(parsed, Parsed)
+        row = sizes.in_coins(parsed.rows[0])
+        assert row is not None
+        assert row["ask_sizes"] == [size]
+
+
+def test_the_list_is_asked_for_over_rest_and_again_while_it_lacks_a_code() -> None:
+    async def script() -> None:
+        server = Instruments()
+        async with server.listening() as url:
+            sizes = ContractSizes(OKX, ExchangeSettings(ws_url="ws://127.0.0.1:1", rest_url=url))
+            found: list[set[str]] = []
+            task = asyncio.create_task(sizes.follow(lambda: [XPERP], found.append))
+            while not found:
+                await asyncio.sleep(0.02)
+            task.cancel()
+            assert found == [{XPERP}]
+            assert [one for one in server.asked if "SWAP" in one]
+
+    asyncio.run(script())
+
+
+@dataclass
+class Instruments:
+    """The list of instruments over real HTTP: one X-Perp among the futures."""
+
+    asked: list[str] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[str]:
+        app = web.Application()
+        app.router.add_get("/api/v5/public/instruments", self._answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        try:
+            yield f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"  # type: ignore[union-attr]
+        finally:
+            await runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        kind = request.query["instType"]
+        self.asked.append(kind)
+        one = {"instType": kind, "instId": XPERP, "ctVal": "0.1", "ctMult": "1", "ctType": "linear", "state": "live"}
+        return web.json_response({"code": "0", "msg": "", "data": [one] if kind == "FUTURES" else []})

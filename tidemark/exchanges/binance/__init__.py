@@ -40,6 +40,7 @@ class Binance:
     depth_numbers: ClassVar[DepthNumbers] = DepthNumbers.SPANS
 
     #: Quantities are coins: nothing has to be corrected.
+    counts_contracts: ClassVar[bool] = False
     size_overrides: ClassVar[tuple[SizeOverride, ...]] = ()
 
     def contract_size(self, code: str, at: datetime | None = None) -> None:

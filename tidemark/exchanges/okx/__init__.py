@@ -37,6 +37,7 @@ class Okx:
     trade_ids: ClassVar[TradeIds] = TradeIds.SPANS
     depth_numbers: ClassVar[DepthNumbers] = DepthNumbers.LINKS
 
+    counts_contracts: ClassVar[bool] = True
     #: Contracts of which its list is wrong (``contract_sizes.csv``).
     size_overrides: ClassVar[tuple[SizeOverride, ...]] = sizes.OVERRIDES
 

@@ -48,10 +48,10 @@ Sizes = tuple[tuple[datetime, ContractSize], ...]
 
 
 def _rows() -> Iterator[_Row]:
-    with resources.files(__package__).joinpath(_FILE).open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            since = datetime.fromisoformat(row["since"]) if row["since"] else _EVER
-            yield _Row(row["rule"], row["contract"], row["applies_to"], since, Decimal(row["size"]))
+    text = resources.files(__package__).joinpath(_FILE).read_text(encoding="utf-8")
+    for row in csv.DictReader(text.splitlines()):
+        since = datetime.fromisoformat(row["since"]) if row["since"] else _EVER
+        yield _Row(row["rule"], row["contract"], row["applies_to"], since, Decimal(row["size"]))
 
 
 def _table(rows: list[_Row]) -> Mapping[tuple[str, str], Sizes]:

@@ -34,6 +34,7 @@ class Upbit:
     depth_numbers: ClassVar[DepthNumbers] = DepthNumbers.NONE
 
     #: Quantities are coins: nothing has to be corrected.
+    counts_contracts: ClassVar[bool] = False
     size_overrides: ClassVar[tuple[SizeOverride, ...]] = ()
 
     def contract_size(self, code: str, at: datetime | None = None) -> None:
