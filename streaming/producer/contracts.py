@@ -49,7 +49,7 @@ class ContractSizes:
         """A row of the dataset ``depth`` with its sizes in coins; None: the size of its contract is unknown.
 
         Raises:
-            Unparsable: ``bad_number``: a size does not fit the lake, or an inverse contract has a level without a price.
+            Unparsable: ``bad_number``: a size does not fit the lake, or a level of an inverse contract has no price.
         """
         code = str(row["code"])
         listed = self._listed.get(code)

@@ -167,8 +167,8 @@ FETCHES = (
     ),
     Fetch(
         "market",
-        "30 0 * * *",
-        "Fetch the list of markets with their names and warnings, daily.\n",
+        "2 * * * *",
+        "Fetch what each exchange lists: markets with their names and warnings, what a contract is, hourly before silver.\n",
         _markets,
     ),
 )

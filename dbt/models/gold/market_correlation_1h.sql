@@ -50,6 +50,17 @@ hours as (
     window in_time as (partition by touched.from_at, bar.exchange, bar.market order by bar.bucket_at)
 ),
 
+markets as (
+    select distinct
+        exchange,
+        market
+    from hours
+),
+
+assets as (
+    {{ assets('markets') }}
+),
+
 -- All pairs of hundreds of markets would be tens of thousands of rows an hour: the busiest of each quote currency stand
 -- for it, by what was traded in that week.
 ranked as (
@@ -73,7 +84,11 @@ pairs as (
         one.exchange,
         one.market,
         other.market as other_market,
-        one.bucket_at
+        one.bucket_at,
+        asset.asset,
+        other_asset.asset as other_asset,
+        asset.instrument,
+        other_asset.instrument as other_instrument
     from ranked as one
     inner join ranked as other
         on one.from_at = other.from_at
@@ -81,6 +96,18 @@ pairs as (
             and one.quote = other.quote
             and one.bucket_at = other.bucket_at
             and one.market < other.market
+    inner join assets as asset
+        on one.exchange = asset.exchange
+            and one.market = asset.market
+            and one.bucket_at >= asset.valid_from
+            and asset.valid_to > one.bucket_at
+    inner join assets as other_asset
+        on other.exchange = other_asset.exchange
+            and other.market = other_asset.market
+            and other.bucket_at >= other_asset.valid_from
+            and other_asset.valid_to > other.bucket_at
+            -- A perpetual and the spot market of one coin move together by what they are.
+            and asset.asset <> other_asset.asset
     where one.place <= {{ var('correlation_markets') }} and other.place <= {{ var('correlation_markets') }}
 ),
 
@@ -121,7 +148,11 @@ correlations as (
         correlated.other_market,
         correlated.bucket_at,
         {{ rounded_score('correlated.correlation') }} as correlation,
-        correlated.returns
+        correlated.returns,
+        pairs.asset,
+        pairs.other_asset,
+        pairs.instrument,
+        pairs.other_instrument
     from correlated
     inner join pairs
         on correlated.from_at = pairs.from_at
