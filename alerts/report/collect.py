@@ -19,7 +19,8 @@ A KST day is 15:00Z to 15:00Z, so hourly bars tile it. Definitions:
   ``provisional``: one of those is still open. Time without a connection is a gap, and named beside.
 
 Markets quoted in KRW and all others are ranked apart; these are named with their exchange (``OKX:BTC-USDT``). A market
-whose name holds other characters than capital letters and digits is in the totals, but never named.
+whose name holds other characters than capital letters and digits, or that is of no coin (a stock, a metal: by
+``gold.asset``), is in the totals, but never in a ranking.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ class Day:
     turnover: Decimal
     trades: int
     before: Decimal | None
+    #: Whether it is a coin; stocks and metals have the same letters as coins.
+    is_coin: bool = True
 
     @property
     def name(self) -> str:
@@ -149,7 +152,10 @@ def _days(connection: Connection, report_date: date) -> list[Day]:
             select exchange, market, (array_agg(close order by bucket_at desc))[1] as before
             from gold.ohlcv_1h where bucket_at >= %(before)s and bucket_at < %(start)s and trade_count > 0
             group by exchange, market)
-        select today.*, yesterday.before from today left join yesterday using (exchange, market)
+        select today.*, yesterday.before, not exists (
+            select from gold.asset as asset where asset.exchange = today.exchange and asset.market = today.market
+                and asset.kind <> 'coin') as is_coin
+        from today left join yesterday using (exchange, market)
         order by exchange, market"""
     with connection.cursor(row_factory=class_row(Day)) as cursor:
         return cursor.execute(query, _bounds(report_date)).fetchall()
@@ -164,7 +170,7 @@ def _group(book: _Book, group: str, days: Sequence[Day]) -> None:
     if not days:
         return
     _totals(book, group, days)
-    named = [day for day in days if day.name]
+    named = [day for day in days if day.name and day.is_coin]
     top = TOP[group]
     total = sum((day.turnover for day in days), Decimal(0))
     rankings: tuple[tuple[str, Iterable[Day], Callable[[Day], Decimal]], ...] = (

@@ -168,7 +168,7 @@ FETCHES = (
     Fetch(
         "market",
         "2 * * * *",
-        "Fetch what each exchange lists: markets with their names and warnings, what a contract is, hourly before silver.\n",
+        "Fetch what each exchange lists, hourly: markets, their names and warnings, and what a contract is.\n",
         _markets,
     ),
 )

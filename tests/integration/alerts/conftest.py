@@ -32,6 +32,7 @@ set role tidemark_dbt;
 create table gold.ohlcv_1h (exchange text not null, market text not null, bucket_at timestamptz not null, open numeric,
     high numeric, low numeric, close numeric, volume_base numeric, volume_quote numeric, vwap numeric,
     trade_count bigint, buy_volume_base numeric, sell_volume_base numeric, unique (exchange, market, bucket_at));
+create table gold.asset (exchange text, market text, kind text);
 create table gold.price_anomaly_1m (exchange text, market text, bucket_at timestamptz, close numeric,
     previous_close numeric, return numeric, z double precision, mad_score double precision,
     deviation_from_5m_mean numeric, direction text, detected_by text, severity text);
