@@ -100,12 +100,12 @@ pairs as (
         on one.exchange = asset.exchange
             and one.market = asset.market
             and one.bucket_at >= asset.valid_from
-            and asset.valid_to > one.bucket_at
+            and one.bucket_at < asset.valid_to
     inner join assets as other_asset
         on other.exchange = other_asset.exchange
             and other.market = other_asset.market
             and other.bucket_at >= other_asset.valid_from
-            and other_asset.valid_to > other.bucket_at
+            and other.bucket_at < other_asset.valid_to
             -- A perpetual and the spot market of one coin move together by what they are.
             and asset.asset <> other_asset.asset
     where one.place <= {{ var('correlation_markets') }} and other.place <= {{ var('correlation_markets') }}
