@@ -155,7 +155,7 @@
             'contract_value': 'decimal',
             'contract_currency': 'text',
             'is_inverse': 'boolean',
-            'listed_at': 'timestamp',
+            'begins_at': 'timestamp',
             'expires_at': 'timestamp',
             'extra': 'json',
         },

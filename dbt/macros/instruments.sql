@@ -10,7 +10,7 @@
 {% macro instrument_columns() %}
     {{- return([
         'market', 'instrument', 'base', 'quote', 'settle', 'underlying', 'underlying_kind', 'contract_value',
-        'contract_currency', 'is_inverse', 'state', 'listed_at', 'expires_at',
+        'contract_currency', 'is_inverse', 'state', 'begins_at', 'expires_at',
     ]) -}}
 {% endmacro %}
 

@@ -38,7 +38,7 @@ MARKET: Final = Contract(
         decimal("contract_value", "Amount of contract_currency in one contract; null: sizes are in coins.", ""),
         Field("contract_currency", Kind.TEXT, "Currency of contract_value: the base, or dollars where it is inverse."),
         Field("is_inverse", Kind.BOOLEAN, "Whether a contract is an amount of the quote currency; null at spot."),
-        Field("listed_at", Kind.TIMESTAMP, "When trading begins or began; null where the exchange doesn't say.", "UTC"),
+        Field("begins_at", Kind.TIMESTAMP, "When trading begins or began; null where the exchange doesn't say.", "UTC"),
         Field("expires_at", Kind.TIMESTAMP, "When it expires or ends; null where it does not.", "UTC"),
         f.EXTRA,
     ),

@@ -95,7 +95,7 @@ def test_a_contract_says_what_it_follows() -> None:
     assert [pepe[name] for name in ("base", "quote", "settle", "underlying", "underlying_kind")] == [
         "1000PEPE", "USDT", "USDT", "1000PEPEUSDT", "coin",
     ]  # fmt: skip
-    assert (pepe["expires_at"], pepe["listed_at"]) == (None, datetime(2023, 5, 5, 7, tzinfo=UTC))
+    assert (pepe["expires_at"], pepe["begins_at"]) == (None, datetime(2023, 5, 5, 7, tzinfo=UTC))
     assert [row["underlying_kind"] for row in (meta, samsung, new, future)] == ["equity", "equity", "other", None]
     assert json.loads(str(new["extra"]))["underlyingType"] == "WEATHER"
     assert future["expires_at"] == datetime(2026, 6, 26, 8, tzinfo=UTC)

@@ -89,7 +89,7 @@ def test_an_instrument_says_what_it_is() -> None:
     names = ("base", "quote", "settle", "underlying", "underlying_kind", "contract_currency", "is_inverse")
     assert [swap[name] for name in names] == ["BTC", "USDT", "USDT", "BTC-USDT", "coin", "BTC", False]
     assert [spot[name] for name in names] == ["BTC", "USDT", None, None, None, None, None]
-    assert (swap["listed_at"], swap["expires_at"]) == (datetime(2019, 11, 12, 11, 16, 48, tzinfo=UTC), None)
+    assert (swap["begins_at"], swap["expires_at"]) == (datetime(2019, 11, 12, 11, 16, 48, tzinfo=UTC), None)
     assert [REST.is_traded({**swap, "state": state}) for state in ("live", "suspend", "preopen")] == [
         True,
         False,

@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS raw.market_v1 (
     contract_value    numeric,
     contract_currency text,
     is_inverse        boolean,
-    listed_at         timestamptz,
+    begins_at         timestamptz,
     expires_at        timestamptz,
     extra             jsonb,
     source            text NOT NULL,
@@ -57,7 +57,7 @@ COMMENT ON COLUMN raw.market_v1.underlying_kind IS 'What `base` is; null where t
 COMMENT ON COLUMN raw.market_v1.contract_value IS 'Amount of contract_currency in one contract; null: sizes are in coins.';
 COMMENT ON COLUMN raw.market_v1.contract_currency IS 'Currency of contract_value: the base, or dollars where it is inverse.';
 COMMENT ON COLUMN raw.market_v1.is_inverse IS 'Whether a contract is an amount of the quote currency; null at spot.';
-COMMENT ON COLUMN raw.market_v1.listed_at IS 'When trading begins or began; null where the exchange doesn''t say. UTC.';
+COMMENT ON COLUMN raw.market_v1.begins_at IS 'When trading begins or began; null where the exchange doesn''t say. UTC.';
 COMMENT ON COLUMN raw.market_v1.expires_at IS 'When it expires or ends; null where it does not. UTC.';
 COMMENT ON COLUMN raw.market_v1.extra IS 'Fields of the message that this contract doesn''t know, by the exchange''s own name.';
 COMMENT ON COLUMN raw.market_v1.source IS 'How it reached us. One of ws, rest.';

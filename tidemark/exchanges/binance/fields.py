@@ -116,7 +116,7 @@ REST_MARKET: Final = Layout(
         ("quote", "quoteAsset", text),
         ("settle", "marginAsset", text),
         ("underlying", "pair", text),
-        ("listed_at", "onboardDate", unix_time),
+        ("begins_at", "onboardDate", unix_time),
         ("expires_at", "deliveryDate", unix_time),
     ),
     frozenset(("symbol", "underlyingType")),

@@ -49,7 +49,7 @@ _MARKET: Final = Layout(
         ("settle", "settleCcy", text),
         ("underlying", "uly", text),
         ("contract_currency", "ctValCcy", text),
-        ("listed_at", "listTime", unix_time),
+        ("begins_at", "listTime", unix_time),
         ("expires_at", "expTime", unix_time),
     ),
     frozenset(("instId", "instType", "instCategory", "ctType")),

@@ -17,7 +17,7 @@ CREATE TABLE silver.instrument (
     contract_currency text,
     is_inverse        boolean,
     state             text,
-    listed_at         timestamptz,
+    begins_at         timestamptz,
     expires_at        timestamptz,
     PRIMARY KEY (exchange, code, valid_from)
 );
