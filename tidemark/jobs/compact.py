@@ -1,8 +1,8 @@
 """Compact closed receive hours of landing into the lake that readers query.
 
-Lives here: which hours to look at, which landing objects have rows for them that no manifest names yet, how they
-are grouped into parts. Doesn't: writing and proving parts (``lake.compacted``). Landing is only read: no name of a
-chain is freed here.
+Contains: which hours to look at, which landing objects have rows for them that no manifest names yet, how they are
+grouped into parts. Does not contain: writing and proving parts (``lake.compacted``). Landing is only read: no name of
+a chain is freed here.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Final
 from tidemark import naming
 from tidemark.lake import compacted
 from tidemark.lake.chain import FooterCache, walk
-from tidemark.lake.compacted import Hour, Manifest, Part, Source
-from tidemark.lake.parquet import Footer
+from tidemark.lake.compacted import CompactionError, Hour, Manifest, Part, Source
+from tidemark.lake.parquet import CorruptObjectError, Footer
 from tidemark.lake.store import Listed, ObjectStore, open_store
 from tidemark.settings import Settings
 
@@ -26,9 +26,10 @@ log = logging.getLogger(__name__)
 #: How far the clocks of workers and of the store may be apart.
 _CLOCKS_S: Final = 600
 _HOUR_NS: Final = 3_600 * 10**9
-#: Bytes of landing objects a part is made of, and rows; the larger bound of memory is the compressed part.
-PART_BYTES: Final = 64 * 1024 * 1024
-PART_ROWS: Final = 5_000_000
+#: Upper bounds of a part: bytes of the landing objects that it is made of, and rows. The compressed part is held in
+#: memory, and 40 bytes for each row.
+PART_BYTES: Final = 128 * 1024 * 1024
+PART_ROWS: Final = 2_000_000
 _HOURS_AT_ONCE: Final = 24 * 366
 
 
@@ -77,15 +78,23 @@ def run(
 
     Raises:
         ValueError: the window is not made of whole hours.
-        CompactionError: a part can't be made or is not what it should be; all parts before it are whole.
+        CompactionError: parts can't be made or are not what they should be; the message names the first of each
+            dataset. Every other dataset is compacted.
         StoreUnavailableError: the lake does not answer.
     """
     store = open_store(settings.lake)
     summary = CompactSummary(dry_run=dry_run)
+    failures: list[CompactionError | CorruptObjectError] = []
     for exchange in settings.exchanges:
         for name in naming.DATASETS if dataset is None else (dataset,):
-            compact(store, exchange, name, window_start, window_end, summary)
+            try:
+                compact(store, exchange, name, window_start, window_end, summary)
+            except (CompactionError, CorruptObjectError) as error:  # the others must not wait for a person
+                log.error("%s %s: %s", exchange, name, error)
+                failures.append(error)
     log.info("%s", summary)
+    if failures:
+        raise CompactionError("; ".join(str(error) for error in failures)) from failures[0]
     return summary
 
 
@@ -97,7 +106,11 @@ def compact(
     window_end: datetime,
     summary: CompactSummary,
 ) -> None:
-    """Compact one dataset of one exchange (see :func:`run`); counts into ``summary``. Earlier hours come first."""
+    """Compact one dataset of one exchange (see :func:`run`); counts into ``summary``.
+
+    Earlier hours come first, and none after one that fails: the next run looks back to the last hour that has a
+    manifest, so an hour that was passed over would be forgotten.
+    """
     start, end = _whole_hour(window_start), _whole_hour(window_end)
     if not timedelta(0) < end - start <= timedelta(hours=_HOURS_AT_ONCE):
         raise ValueError(f"the window {window_start} to {window_end} is empty or longer than a year")
@@ -181,16 +194,20 @@ def _rows(store: ObjectStore, hour: Hour, one: _Landed, source: Source) -> int:
     return int(compacted.rows_of(store, hour, source.path, source.start, source.end).num_rows)
 
 
-def _grouped(sources: Iterable[tuple[int, Source]]) -> Iterator[list[Source]]:
+def _grouped(weighed: Iterable[tuple[int, Source]]) -> Iterator[list[Source]]:
+    """Sources in their order, in as few groups as the bounds of a part allow, all of about the same size."""
+    sources = list(weighed)
+    share = max(sum(w for w, _ in sources) / PART_BYTES, sum(s.rows for _, s in sources) / PART_ROWS)
+    full = share / math.ceil(share) if share else 1.0
     group: list[Source] = []
-    size = rows = 0
+    filled = 0.0
     for weight, source in sources:
-        if group and (size + weight > PART_BYTES or rows + source.rows > PART_ROWS):
+        part = max(weight / PART_BYTES, source.rows / PART_ROWS)
+        if group and (filled >= full or filled + part > 1):
             yield group
-            group, size, rows = [], 0, 0
+            group, filled = [], 0.0
         group.append(source)
-        size += weight
-        rows += source.rows
+        filled += part
     if group:
         yield group
 

@@ -27,7 +27,9 @@ ROW_GROUP_ROWS: Final = 50_000
 _PACKED: Final = pa.dictionary(pa.int32(), pa.string())
 #: Where Arrow's readers look for the schema that was meant.
 _ARROW_SCHEMA: Final = b"ARROW:schema"
+#: What is read of an object's end at first: nearly all footers are shorter. A longer one is asked for once more.
 _TAIL: Final = 64 * 1024
+_LENGTH_AND_MAGIC: Final = 8
 #: Level 3 took a tenth more time and gave the same size (docs/architecture/performance.md).
 _ZSTD_LEVEL: Final = 1
 
@@ -197,6 +199,24 @@ def writer_options(schema: pa.Schema) -> dict[str, Any]:
     }
 
 
+def part_options(schema: pa.Schema, sort_columns: Sequence[str]) -> dict[str, Any]:
+    """How the parts of the lake that readers query are written: once, to be read many times (ADR 19).
+
+    Beside :func:`writer_options`: decimals in dictionaries (sorted by market, prices repeat: DuckDB sums them in a third
+    of the time), what they are sorted by, and the least and greatest values of pages.
+    """
+    order = [pq.SortingColumn(schema.get_field_index(name)) for name in sort_columns]
+    options = writer_options(schema)
+    decimals = [column.name for column in schema if pa.types.is_decimal(column.type)]
+    lists = [f"{column.name}.list.element" for column in schema if pa.types.is_list(column.type)]
+    return {
+        **options,
+        "use_dictionary": [*options["use_dictionary"], *decimals, *lists],
+        "sorting_columns": order,
+        "write_page_index": True,
+    }
+
+
 def write(contract: Contract, rows: Sequence[Row], footer: Footer) -> bytes:
     """Rows and their footer as a Parquet file."""
     return encode(contract, [to_batch(contract, rows)], footer)
@@ -233,29 +253,51 @@ def footer_of(data: bytes) -> Footer:
     Raises:
         CorruptObjectError: there is none.
     """
-    try:
-        metadata = pq.read_metadata(pa.BufferReader(data)).metadata or {}
-        return Footer.from_json(metadata[FOOTER_KEY])
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        raise CorruptObjectError(f"no footer in these {len(data)} bytes: {error!r}") from error
+    return _footer(_metadata(data))
 
 
 def read_footer(store: ObjectStore, path: str) -> Footer:
-    """The footer of an object, read from its end (64 KiB, more only where the footer is longer).
+    """The footer of an object, read from its end.
 
     Raises:
         ObjectMissingError: there is no such object.
         CorruptObjectError: it has no footer.
     """
-    tail = store.get_tail(path, _TAIL)
-    if len(tail) >= 8 and tail.endswith(b"PAR1"):
-        needed = int.from_bytes(tail[-8:-4], "little") + 8
-        if needed > len(tail):
-            tail = store.get_tail(path, needed)
     try:
-        return footer_of(tail)
+        return _footer(read_metadata(store, path))
     except CorruptObjectError as error:
         raise CorruptObjectError(f"{path} is not an object that Tidemark wrote: {error}; move it away") from error
+
+
+def read_metadata(store: ObjectStore, path: str) -> pq.FileMetaData:
+    """What the end of a Parquet file says of it, whatever its length.
+
+    One request where 64 KiB hold it, else a second one for exactly its length.
+
+    Raises:
+        ObjectMissingError: there is no such object.
+        CorruptObjectError: it is not Parquet.
+    """
+    tail = store.get_tail(path, _TAIL)
+    if len(tail) >= _LENGTH_AND_MAGIC and tail.endswith(b"PAR1"):
+        needed = int.from_bytes(tail[-_LENGTH_AND_MAGIC:-4], "little") + _LENGTH_AND_MAGIC
+        if needed > len(tail):
+            tail = store.get_tail(path, needed)
+    return _metadata(tail)
+
+
+def _metadata(data: bytes) -> pq.FileMetaData:
+    try:
+        return pq.read_metadata(pa.BufferReader(data))
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptObjectError(f"no footer in these {len(data)} bytes: {error!r}") from error
+
+
+def _footer(metadata: pq.FileMetaData) -> Footer:
+    try:
+        return Footer.from_json((metadata.metadata or {})[FOOTER_KEY])
+    except (KeyError, ValueError) as error:
+        raise CorruptObjectError(f"no footer in these {metadata.serialized_size} bytes: {error!r}") from error
 
 
 @cache

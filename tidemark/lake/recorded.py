@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import heapq
 import io
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import chain as chained
 from itertools import starmap
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -24,9 +27,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tidemark import naming
-from tidemark.lake import compacted
+from tidemark.lake import compacted, parquet
+from tidemark.lake.by_offset import CHAIN_COLUMNS, ByOffset, chain_key
 from tidemark.lake.chain import FooterCache
-from tidemark.lake.compacted import Hour, Source
+from tidemark.lake.compacted import Hour, Part, Source
 from tidemark.lake.parquet import CorruptObjectError, Footer
 from tidemark.lake.store import Listed, ObjectStore
 
@@ -42,6 +46,8 @@ _DECODED_BYTES: Final = 1024 * 1024
 _BATCH_ROWS: Final = (16, 4_096)
 _ENVELOPE: Final = ("received_at", "kafka_partition", "kafka_offset", "connection_id", "frame_no", "frame")
 _CHOSEN_BY: Final = ("item", "source")
+#: In a part of layout 1 each source began a row group of its own, and a larger one had several.
+_LAYOUT_1_GROUP_ROWS: Final = 1_000_000
 
 
 class Recorded(NamedTuple):
@@ -117,19 +123,37 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Row groups of one Parquet file; None: all of them."""
+    """Row groups of one Parquet file; None: all of them. With ``part``: its rows of the stream's chain.
+
+    ``start`` and ``end`` are the first and the last offset that its rows may have.
+    """
 
     path: str
     size: int
+    start: int
+    end: int
     row_groups: tuple[int, ...] | None = None
+    part: ByOffset | None = None
 
 
 @dataclass
 class _Stream:
-    """One partition of one topic: its pieces in the order of their offsets."""
+    """One partition of one topic: its pieces. Those that meet in their offsets are merged, others come in turn."""
 
     choice: Choice
+    chain: tuple[str, int, int]
     pieces: list[_Piece] = field(default_factory=list)
+
+    def turns(self) -> Iterator[list[_Piece]]:
+        """Pieces in the order of their offsets; those of one list overlap."""
+        turn: list[_Piece] = []
+        for piece in sorted(self.pieces, key=attrgetter("start")):
+            if turn and piece.start > max(one.end for one in turn):
+                yield turn
+                turn = []
+            turn.append(piece)
+        if turn:
+            yield turn
 
 
 def from_landing(store: ObjectStore, choices: Iterable[Choice], left: Left) -> Iterator[Recorded]:
@@ -145,10 +169,20 @@ def from_landing(store: ObjectStore, choices: Iterable[Choice], left: Left) -> I
 
 
 def from_compacted(store: ObjectStore, choices: Sequence[Choice]) -> Iterator[Recorded]:
-    """The same from the compacted hours. Hours that no run has compacted yet give nothing."""
+    """The same from the compacted hours. Hours that no run has compacted yet give nothing.
+
+    Parts are sorted for other readers: an hour's chosen records wait in a temporary folder, uncompressed. Dead letters
+    that were revived later stand in the parts as rows like others, and come too.
+    """
     for at in sorted({at for choice in choices for at in choice.window.hours()}):
-        hour_of = [(choice, Hour(choice.exchange, choice.dataset, at)) for choice in choices]
-        yield from _merged(store, [stream for choice, hour in hour_of for stream in _parts(store, choice, hour)])
+        with tempfile.TemporaryDirectory(prefix="tidemark-replay-") as folder:
+            hour_of = [(choice, Hour(choice.exchange, choice.dataset, at)) for choice in choices]
+            streams = [
+                stream
+                for n, (choice, hour) in enumerate(hour_of)
+                for stream in _parts(store, choice, hour, Path(folder) / str(n))
+            ]
+            yield from _merged(store, streams)
 
 
 def unix_ns(at: datetime) -> int:
@@ -167,7 +201,10 @@ def _chains(store: ObjectStore, choice: Choice, left: Left) -> list[_Stream]:
         name = naming.parse_chain_object(listed.path)
         if name is not None and listed.written_at >= since:  # an older one holds nothing received since
             chains[name.cluster, name.epoch, name.partition].append(listed)
-    streams = [_Stream(choice, list(_touching(store, objects, choice.window, left))) for objects in chains.values()]
+    streams = [
+        _Stream(choice, chain, list(_touching(store, objects, choice.window, left)))
+        for chain, objects in chains.items()
+    ]
     return [stream for stream in streams if stream.pieces]
 
 
@@ -182,34 +219,55 @@ def _touching(store: ObjectStore, objects: Sequence[Listed], window: Window, lef
             if window.meets(footer):
                 left.dead += footer.dead
                 left.ignored += footer.ignored
-                yield _Piece(listed.path, listed.size)
+                yield _Piece(listed.path, listed.size, footer.start, footer.end)
         if all(footer.received_min is not None and footer.received_min >= behind for footer in footers):
             return
 
 
-def _parts(store: ObjectStore, choice: Choice, hour: Hour) -> list[_Stream]:
-    """A stream for each chain that gave rows to a compacted hour."""
-    streams: dict[str, list[tuple[int, _Piece]]] = defaultdict(list)
+def _parts(store: ObjectStore, choice: Choice, hour: Hour, folder: Path) -> list[_Stream]:
+    """A stream for each chain that gave rows to a compacted hour; ``folder`` is for what has to be sorted."""
+    streams: dict[tuple[str, int, int], _Stream] = {}
     there = {listed.path: listed.size for listed in store.list(hour.prefix)}
     for part in (part for manifest in compacted.manifests(store, hour) for part in manifest.parts):
         if part.path not in there:
             raise CorruptObjectError(f"{part.path} is planned and not written: compact {hour} again")
-        for source, groups in _row_groups(part.sources):
-            if naming.parse_chain_object(source.path) is not None:
-                piece = _Piece(part.path, there[part.path], groups)
-                streams[source.path.rpartition("/")[0]].append((source.start, piece))
-    return [
-        _Stream(choice, [piece for _, piece in sorted(pieces, key=lambda p: p[0])])
-        for _, pieces in sorted(streams.items())
-    ]
+        for chain, piece in _pieces(store, choice, part, there[part.path], folder):
+            streams.setdefault(chain, _Stream(choice, chain)).pieces.append(piece)
+    return [stream for _, stream in sorted(streams.items())]
 
 
-def _row_groups(sources: Iterable[Source]) -> Iterator[tuple[Source, tuple[int, ...]]]:
-    """Which row groups of a part hold which source (see ``compacted``: each source begins a new one)."""
+def _pieces(
+    store: ObjectStore, choice: Choice, part: Part, size: int, folder: Path
+) -> Iterator[tuple[tuple[str, int, int], _Piece]]:
+    """What a part holds of each chain. Sources that are in no chain (REST's, revived letters) have none."""
+    named = [(source, naming.parse_chain_object(source.path)) for source in part.sources]
+    if compacted.layout_of(parquet.read_metadata(store, part.path)) == 1:
+        groups = _row_groups(part.sources)
+        for (source, name), taken in zip(named, groups, strict=True):
+            if name is not None:
+                yield chain_key(name), _Piece(part.path, size, source.start, source.end, taken)
+        return
+    spans: dict[tuple[str, int, int], tuple[int, int]] = {}
+    for source, name in named:
+        if name is not None:
+            start, end = spans.get(chain_key(name), (source.start, source.end))
+            spans[chain_key(name)] = (min(start, source.start), max(end, source.end))
+    whole = _Piece(part.path, size, 0, 0)
+    folder.mkdir(exist_ok=True)
+    parts = ByOffset(
+        lambda: (_chosen(batch, choice) for batch in _batches(store, whole)),
+        spans, folder / Path(part.path).stem, _DECODED_BYTES,
+    )  # fmt: skip
+    for chain, (start, end) in spans.items():
+        yield chain, _Piece(part.path, size, start, end, part=parts)
+
+
+def _row_groups(sources: Iterable[Source]) -> Iterator[tuple[int, ...]]:
+    """Which row groups of a part of layout 1 hold each source."""
     first = 0
     for source in sources:
-        count = -(-source.rows // compacted.ROW_GROUP_ROWS)
-        yield source, tuple(range(first, first + count))
+        count = -(-source.rows // _LAYOUT_1_GROUP_ROWS)
+        yield tuple(range(first, first + count))
         first += count
 
 
@@ -221,18 +279,23 @@ def _merged(store: ObjectStore, streams: Iterable[_Stream]) -> Iterator[Recorded
 
 
 def _records(store: ObjectStore, stream: _Stream) -> Iterator[Recorded]:
-    for piece in stream.pieces:
-        try:
-            for batch in _batches(store, piece):
-                yield from _of_batch(batch, stream.choice)
-        except (pa.ArrowException, OSError) as error:
-            raise CorruptObjectError(f"{piece.path} can't be read: {error}") from error
+    for turn in stream.turns():
+        pieces = [_of_piece(store, stream, piece) for piece in turn]
+        yield from pieces[0] if len(pieces) == 1 else heapq.merge(*pieces, key=attrgetter("offset"))
+
+
+def _of_piece(store: ObjectStore, stream: _Stream, piece: _Piece) -> Iterator[Recorded]:
+    try:
+        batches = _batches(store, piece) if piece.part is None else piece.part.rows(stream.chain)
+        yield from chained.from_iterable(_of_batch(batch, stream.choice) for batch in batches)
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptObjectError(f"{piece.path} can't be read: {error}") from error
 
 
 def _batches(store: ObjectStore, piece: _Piece) -> Iterator[pa.RecordBatch]:
     """About a mebibyte of rows at a time, so that many partitions can be open at once."""
     file = pq.ParquetFile(pa.PythonFile(_RangeFile(store, piece), mode="r"), buffer_size=_READ_BYTES, pre_buffer=False)
-    wanted = {*_ENVELOPE, *_CHOSEN_BY, "code", "kind", "market"}
+    wanted = {*_ENVELOPE, *_CHOSEN_BY, *CHAIN_COLUMNS, "code", "kind", "market"}
     columns = [name for name in file.schema_arrow.names if name in wanted]
     first = file.metadata.row_group(piece.row_groups[0] if piece.row_groups else 0)
     wide = max(1, first.total_byte_size // max(1, first.num_rows))
@@ -240,15 +303,20 @@ def _batches(store: ObjectStore, piece: _Piece) -> Iterator[pa.RecordBatch]:
     yield from file.iter_batches(rows, row_groups=piece.row_groups, columns=columns, use_threads=False)
 
 
-def _of_batch(batch: pa.RecordBatch, choice: Choice) -> Iterator[Recorded]:
-    """The records whose first row stands in this batch."""
+def _chosen(batch: pa.RecordBatch, choice: Choice) -> pa.RecordBatch:
+    """The first rows of the chosen records."""
     first = pc.and_(pc.equal(batch["item"], 0), pc.equal(batch["source"], "ws"))
     at = pc.cast(batch["received_at"], pa.int64())
     start, end = unix_ns(choice.window.start) // 1_000, unix_ns(choice.window.end) // 1_000
     chosen = pc.and_(first, pc.and_(pc.greater_equal(at, start), pc.less(at, end)))
     if choice.markets and "market" in batch.schema.names:
         chosen = pc.and_(chosen, pc.is_in(batch["market"], pa.array(choice.markets)))
-    mine = batch.filter(chosen)
+    return batch.filter(chosen)
+
+
+def _of_batch(batch: pa.RecordBatch, choice: Choice) -> Iterator[Recorded]:
+    """The records whose first row stands in this batch."""
+    mine = _chosen(batch, choice)
     if mine["frame"].null_count:
         raise CorruptObjectError(f"the lake was written without the frames of {choice.topic}: they can't be read back")
     received = pc.multiply(pc.cast(mine["received_at"], pa.int64()), 1_000).to_pylist()

@@ -15,11 +15,12 @@ import pyarrow as pa
 import pytest
 
 from tests.unit.jobs.replay_lake import T0, Frame, land, land_rest, opened, trade
+from tests.unit.lake import layout_one
 from tidemark.exchanges.book_records import BookRecord, SnapshotRecord
 from tidemark.jobs import compact, replay
 from tidemark.jobs.compact import CompactSummary
 from tidemark.jobs.replay_targets import ReplayError
-from tidemark.lake import recorded
+from tidemark.lake import compacted, recorded
 from tidemark.lake.local import LocalStore
 from tidemark.lake.recorded import Left, Window
 from tidemark.lake.store import ObjectStore, open_store
@@ -129,6 +130,32 @@ def test_the_compacted_hours_give_the_same_as_landing(settings: Settings, store:
     landed = play(settings, tmp_path / "landed", window=window)
     assert len(landed) == 113
     assert play(settings, tmp_path / "compacted", window=window, lake="compacted") == landed
+
+
+def test_a_part_of_the_first_layout_and_one_of_the_present_give_one_partition(
+    settings: Settings, store: ObjectStore, tmp_path: Path
+) -> None:
+    """Offsets 0 to 9 and 20 to 29 lie in a part as the released version wrote it, those between came later."""
+    hour = compacted.Hour("upbit", "trade", T0)
+    for start in (0, 20, 10):
+        land(store, "trade", 0, start, [trade(n, n * SECOND) for n in range(start, start + 10)])
+        if start == 20:
+            listed = [one.path for one in store.list("landing/")]
+            sources = [compacted.Source(path, int(path[-28:-8]), int(path[-28:-8]) + 9, 10) for path in listed]
+            layout_one.write_part(store, hour, layout_one.plan(store, hour, sources))
+    compact.compact(store, "upbit", "trade", T0, T0 + HOUR, CompactSummary())
+    landed = play(settings, tmp_path / "landed")
+    assert numbers(landed) == list(range(30))
+    assert play(settings, tmp_path / "compacted", lake="compacted") == landed
+
+
+def test_parts_that_meet_in_their_offsets_are_merged(settings: Settings, store: ObjectStore, tmp_path: Path) -> None:
+    for start in (0, 20):
+        land(store, "trade", 0, start, [trade(n, n * SECOND) for n in range(start, start + 10)])
+    compact.compact(store, "upbit", "trade", T0, T0 + HOUR, CompactSummary())
+    land(store, "trade", 0, 10, [trade(n, n * SECOND) for n in range(10, 20)])
+    compact.compact(store, "upbit", "trade", T0, T0 + HOUR, CompactSummary())
+    assert numbers(play(settings, tmp_path / "out", lake="compacted")) == list(range(30))
 
 
 def test_a_planned_part_that_was_never_written_is_an_error(

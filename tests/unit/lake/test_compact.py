@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from tests.unit.lake import layout_one
 from tests.unit.lake.memory_store import MemoryStore
 from tidemark import naming
 from tidemark.contracts import CONTRACTS
@@ -22,7 +23,7 @@ from tidemark.jobs import compact as job
 from tidemark.jobs.compact import CompactSummary, compact
 from tidemark.lake import compacted, parquet
 from tidemark.lake.chain import Chain
-from tidemark.lake.compacted import CompactionError, Hour
+from tidemark.lake.compacted import CompactionError, Hour, Source
 from tidemark.lake.local import LocalStore
 from tidemark.lake.parquet import Footer
 from tidemark.lake.store import ObjectStore
@@ -98,8 +99,8 @@ def test_rows_go_to_the_hour_in_which_they_were_received(store: MemoryStore) -> 
     assert everything(store) == expected
     table = parquet.read(store.get(parts(store)[0]))
     assert table.schema.names == [f.name for f in CONTRACTS["trade"].columns]
-    assert table["frame"].to_pylist()[:2] == [b"{0}", b"{1}"]
-    assert table["size"].to_pylist()[3] == Decimal(3)
+    assert table["frame"].to_pylist()[:4] == [b"{0}"] * 3 + [b"{1}"]
+    assert table["size"].to_pylist()[3] == Decimal(1)
 
 
 def test_a_manifest_names_the_sources_and_counts(store: MemoryStore) -> None:
@@ -291,30 +292,183 @@ def test_a_damaged_part_is_found(store: MemoryStore) -> None:
         run(store, H0, H0 + hours(1))
 
 
-def test_the_digest_is_of_values_and_not_of_their_encoding() -> None:
-    schema = pa.schema(
-        [("t", pa.string()), ("d", pa.decimal128(38, 18)), ("l", pa.list_(pa.decimal128(38, 18))), ("b", pa.bool_()),
-         ("i", pa.int64()), ("x", pa.binary()), ("at", pa.timestamp("us", tz="UTC"))]
-    )  # fmt: skip
-    one = {"t": "a", "d": Decimal("1.5"), "l": [Decimal(1), None], "b": True, "i": 1, "x": b"z", "at": H0}
-    rows = [one, dict.fromkeys(one), {**one, "t": "", "l": [], "b": False}, {**one, "i": -5}]
-    table = pa.Table.from_pylist(rows, schema)
-    digest = compacted.content_digest([table])
-    padded = pa.concat_tables([table.slice(3), table, table.slice(0, 1)])
-    assert compacted.content_digest([padded.slice(1, 4)]) == digest
-    assert compacted.content_digest([pa.concat_tables([table.slice(0, 2), table.slice(2)])]) == digest
-    for name, value in (
-        ("t", "b"),
-        ("d", Decimal(2)),
-        ("l", [None, Decimal(1)]),
-        ("b", None),
-        ("i", 2),
-        ("x", b""),
-        ("at", None),
-    ):
-        changed = pa.Table.from_pylist([{**one, name: value}, *rows[1:]], schema)
-        assert compacted.content_digest([changed]) != digest, name
-    assert compacted.content_digest([pa.Table.from_pylist([rows[1], rows[0], *rows[2:]], schema)]) != digest
+def book(chain: Chain, offset: int, at: datetime) -> dict[str, Any]:
+    """Sides with a different number of levels, one of them empty, a null list, texts that are null or empty."""
+    levels = [Decimal(n + 1) for n in range(offset % 5)]
+    return {
+        "exchange": "upbit", "market": f"C{offset % 3}-KRW", "code": "", "event_at": at, "ask_prices": levels,
+        "ask_sizes": levels, "bid_prices": levels[:1], "bid_sizes": None if offset % 7 == 0 else levels[:1],
+        "extra": None if offset % 2 else "{}", "source": "ws", "received_at": at, "kafka_cluster": chain.cluster,
+        "kafka_epoch": chain.epoch, "kafka_topic": chain.topic, "kafka_partition": chain.partition,
+        "kafka_offset": offset, "item": 0, "frame": b"{%d}" % offset,
+    }  # fmt: skip
+
+
+BOOKS = Chain("raw.upbit.orderbook.v1", "cluster", 0, 0)
+
+
+def land_books(store: ObjectStore, objects: int, each: int, chain: Chain = BOOKS) -> None:
+    for start in range(0, objects * each, each):
+        ats = [H0 + timedelta(seconds=(start + n) % 3_600) for n in range(each)]
+        ns = [int(at.timestamp()) * 10**9 for at in ats]
+        footer = Footer(
+            chain.topic, chain.partition, chain.cluster, chain.epoch, start, start + each - 1, rows=each, parsed=each,
+            received_min=min(ns), received_max=max(ns),
+        )  # fmt: skip
+        rows = [book(chain, start + n, at) for n, at in enumerate(ats)]
+        assert store.put_new(chain.path(start), parquet.write(CONTRACTS["orderbook"], rows, footer))
+
+
+def test_order_books_compact(store: MemoryStore) -> None:
+    """A list is called `item` before Parquet and `element` after it; what was written was taken for other rows."""
+    land_books(store, 12, 40)
+    summary = CompactSummary()
+    compact(store, "upbit", "orderbook", H0, H0 + hours(1), summary)
+    assert (summary.parts, summary.rows, summary.sources) == (1, 480, 12)
+    (part,) = compacted.manifests(store, Hour("upbit", "orderbook", H0))[0].parts
+    compacted.check_part(store, part, content=True)
+    found = sorted(parquet.read(store.get(part.path)).to_pylist(), key=lambda r: r["kafka_offset"])
+    wanted = [book(BOOKS, n, H0 + timedelta(seconds=n % 3_600)) for n in range(480)]
+    assert [{name: r[name] for name in w} for r, w in zip(found, wanted, strict=True)] == wanted
+
+
+def test_a_part_is_sorted_for_readers_and_says_so(store: MemoryStore) -> None:
+    land_books(store, 12, 40)
+    compact(store, "upbit", "orderbook", H0, H0 + hours(1), CompactSummary())
+    (path,) = parts(store)
+    rows = [(r["market"], r["event_at"]) for r in parquet.read(store.get(path)).to_pylist()]
+    assert rows == sorted(rows)
+    metadata = pq.read_metadata(pa.BufferReader(store.get(path)))
+    names = [pq.SortingColumn.to_ordering(metadata.schema.to_arrow_schema(), metadata.row_group(0).sorting_columns)]
+    assert names[0][0] == (("market", "ascending"), ("event_at", "ascending"))
+    assert compacted.layout_of(metadata) == compacted.LAYOUT == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "nbytes", "expected"),
+    [
+        (0, 0, [0]),
+        (720, 10**6, [720]),
+        (122_879, 10**8, [122_879]),
+        (300_298, 10**8, [150_149, 150_149]),
+        (1_000_000, 10**8, [125_000] * 8),
+        (123_500, 558 << 20, [61_750, 61_750]),  # books with their frames
+        (10, 5 << 40, [1] * 10),
+    ],
+)
+def test_row_groups_have_the_size_that_readers_want(rows: int, nbytes: int, expected: list[int]) -> None:
+    assert compacted.row_groups(rows, nbytes) == expected
+
+
+def test_row_groups_are_never_small_and_always_all_rows() -> None:
+    for rows in (*range(1, 400_000, 9_973), 122_880, 245_759, 245_760, 4_999_999):
+        for wide in (100, 1_000, 4_800, 100_000):
+            groups = compacted.row_groups(rows, rows * wide)
+            assert sum(groups) == rows
+            big = min(groups) >= 100_000 or min(groups) * wide >= 160 * 2**20
+            assert len(groups) == 1 or big, (rows, wide, groups)
+            assert max(groups) <= 2 * 122_880
+
+
+def test_many_small_objects_give_few_row_groups(store: MemoryStore) -> None:
+    """One row group for each landing object made a footer of a megabyte of an hour of the demo."""
+    for start in range(0, 100, 2):
+        land(store, CHAINS[0], start, [H0, H0 + hours(0.5)])
+    run(store, H0, H0 + hours(1))
+    (path,) = parts(store)
+    metadata = pq.read_metadata(pa.BufferReader(store.get(path)))
+    assert (metadata.num_rows, metadata.num_row_groups) == (100, 1)
+    assert metadata.serialized_size < 30_000
+
+
+def sources_of(store: ObjectStore, topic: str) -> list[Source]:
+    listed = [(one.path, parquet.read_footer(store, one.path)) for one in store.list(naming.landing_prefix(topic))]
+    return [Source(path, f.start, f.end, f.rows) for path, f in listed]
+
+
+def test_a_lake_that_the_released_version_left_becomes_green_by_itself(store: MemoryStore) -> None:
+    """A part of hundreds of row groups and a footer of a megabyte; books that were planned and never written."""
+    for start in range(0, 500, 25):
+        land(store, CHAINS[0], start, [H0, *[H0 + hours(0.5)] * 24])
+    land_books(store, 20, 10)
+    hour = Hour("upbit", "trade", H0)
+    trades = layout_one.plan(store, hour, sources_of(store, TOPIC))
+    layout_one.write_part(store, hour, trades, row_group_size=1)
+    assert int.from_bytes(store.get(trades.path)[-8:-4], "little") > 1 << 20
+    books = layout_one.plan(store, Hour("upbit", "orderbook", H0), sources_of(store, BOOKS.topic))
+    before = dict(store.objects)
+
+    for n in range(1, 4):
+        land(store, CHAINS[0], 490 + 10 * n, [H0 + hours(n)] * 10)
+        for dataset in ("trade", "orderbook"):
+            compact(store, "upbit", dataset, H0 + hours(n), H0 + hours(n + 1), CompactSummary())
+    assert {path: store.objects[path] for path in before} == before
+    compacted.check_part(store, trades, content=True)
+    compacted.check_part(store, books, content=True)
+    table = parquet.read(store.get(books.path))
+    assert sorted(table["kafka_offset"].to_pylist()) == list(range(200))
+    found = everything(store)
+    assert set(found.values()) == {1}
+    assert sum(path.startswith("raw/trade") for path, _, _ in found) == 500 + 30
+
+
+def test_a_layout_has_names_of_its_own(store: MemoryStore) -> None:
+    land(store, CHAINS[0], 0, [H0] * 3)
+    hour = Hour("upbit", "trade", H0)
+    sources = sources_of(store, TOPIC)
+    assert compacted.part_of(hour, sources) == compacted.part_of(hour, sources)
+    assert compacted.part_of(hour, sources).path != layout_one.part_of(hour, sources).path
+
+
+def test_a_part_is_made_to_the_same_bytes_again(store: MemoryStore) -> None:
+    land_books(store, 12, 40)
+    for chain in CHAINS:
+        land(store, chain, 0, [H0 + hours(0.01 * n) for n in range(50)])
+    for dataset in ("trade", "orderbook"):
+        compact(store, "upbit", dataset, H0, H0 + hours(1), CompactSummary())
+    first = {path: store.get(path) for path in parts(store)}
+    for path in first:
+        store.delete(path)
+    for dataset in ("trade", "orderbook"):
+        compact(store, "upbit", dataset, H0, H0 + hours(1), CompactSummary())
+    assert {path: store.get(path) for path in parts(store)} == first
+
+
+def test_a_row_that_was_written_wrong_is_noticed(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proof reads the file back: a row that the sort or the writer changed, doubled or lost is found."""
+    land_books(store, 3, 10)
+    real = compacted.SortedRuns.merged
+
+    def spoiled(spoil: Any) -> Any:
+        return lambda runs, portions: (spoil(table) for table in real(runs, portions))
+
+    def doubled(table: pa.Table) -> pa.Table:
+        return pa.concat_tables([table.slice(0, 1), table.slice(0, table.num_rows - 1)])
+
+    def moved(table: pa.Table) -> pa.Table:
+        at = table.schema.get_field_index("ask_sizes")
+        return table.set_column(at, "ask_sizes", pa.concat_arrays([*table["ask_sizes"].chunks][::-1]).take(
+            pa.array(range(table.num_rows - 1, -1, -1))
+        ))  # fmt: skip
+
+    for spoil in (doubled, moved):
+        monkeypatch.setattr(compacted.SortedRuns, "merged", spoiled(spoil))
+        with pytest.raises(CompactionError, match="what was written is not what its sources hold"):
+            compact(store, "upbit", "orderbook", H0, H0 + hours(1), CompactSummary())
+        assert parts(store) == []
+
+
+def test_one_dataset_that_fails_does_not_keep_the_others(tmp_path: Path) -> None:
+    settings = Settings(lake=LakeSettings(url=f"file://{tmp_path}"))
+    store = LocalStore(tmp_path)
+    hour = Hour("upbit", "trade", H0)
+    land(store, CHAINS[0], 0, [H0] * 3)
+    gone = [Source(CHAINS[1].path(0), 0, 9, 10)]
+    layout_one.plan(store, hour, gone)
+    land_books(store, 3, 10)
+    with pytest.raises(CompactionError, match="is gone from landing"):
+        job.run(settings, H0, H0 + hours(1))
+    assert [path.split("/")[1] for path in parts(store)] == ["orderbook"]
 
 
 @pytest.mark.parametrize(("start", "end"), [(H0, H0), (H0, H0 + hours(0.5)), (H0.replace(tzinfo=None), H0 + hours(1))])
