@@ -153,7 +153,9 @@ class SinkSettings(Role):
     rotate_rows: int = Field(default=200_000, ge=1)
     #: Bytes in memory; all partitions of a worker together hold twice as much at most.
     rotate_bytes: int = Field(default=24 * 1024 * 1024, ge=1024)
-    rotate_seconds: float = Field(default=60.0, gt=0)
+    #: Seconds of the clock between two objects of a partition. The slots end a minute before the loads, which run every
+    #: ten minutes; what an hour holds is written when it ends, whatever this is.
+    rotate_seconds: float = Field(default=600.0, gt=0)
     #: Whether the lake keeps each frame as it came. Without them it is about half as large, and a fault of a parser
     #: can't be mended after the topics' retention.
     keep_frames: bool = True

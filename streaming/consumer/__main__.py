@@ -1,7 +1,7 @@
 """``python -m streaming.consumer``: run one sink until SIGTERM or SIGINT.
 
-Lives here: settings, signals, exit codes (0 drained, 1 the broker gave up or draining took too long, 2 a person must
-act). Doesn't: work (``worker``).
+Contains: settings, signals (SIGURG: write now what was gathered), exit codes (0 drained, 1 the broker gave up or
+draining took too long, 2 a person must act). Does not contain: work (``worker``).
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ def main() -> int:
         _show(sink, settings)
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: sink.stop())
+        # Its default is to be ignored: a sink that is still starting does not end of it.
+        signal.signal(signal.SIGURG, lambda *_: sink.write_soon())
         settle_memory()
         sink.run()
     except (config.SettingsError, LogChangedError, StoreError, ValueError) as error:

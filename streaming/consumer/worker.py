@@ -108,12 +108,17 @@ class Sink:
         self._highs: dict[Place, int] = {}  # the offset that each log's next record gets, a moment ago
         self._look_at = 0.0
         self._beat_at = time.monotonic() + _HEARTBEAT_S
+        self._write_soon = False
         self._stop = threading.Event()
         self._ended = threading.Event()
 
     def stop(self) -> None:
         """Ask the worker to drain and end. Safe in a signal handler and from another thread."""
         self._stop.set()
+
+    def write_soon(self) -> None:
+        """Ask the worker to write what it has gathered, without waiting for the time. Safe in a signal handler."""
+        self._write_soon = True
 
     def run(self) -> None:
         """Work until stopped, then write what was gathered.
@@ -227,8 +232,9 @@ class Sink:
             self._flush(writer)
 
     def _rotate(self) -> None:
+        asked, self._write_soon = self._write_soon, False
         for writer in list(self._writers.values()):
-            if writer.due():
+            if asked or writer.due():
                 self._flush(writer)
         # Partitions share a budget, so that many busy ones can't take all memory.
         while sum(w.buffer.bytes for w in self._writers.values()) > 2 * self._sink.rotate_bytes:

@@ -1,7 +1,8 @@
 """The lake protocol for one partition: where to begin, what to gather, how to write it exactly once.
 
-Lives here: opening a chain (what is missing, is it the same log), rotation, create-only writing, adopting what
-another writer wrote, gap objects. Doesn't: consuming, committing, rebalances (``worker``), Kafka itself.
+Contains: opening a chain (what is missing, is it the same log), create-only writing, adopting what another writer
+wrote, gap objects. Does not contain: how long an object waits (``rotation``), consuming, committing, rebalances
+(``worker``), Kafka itself.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from enum import Enum, auto
 
 import structlog
 
+from streaming.consumer import rotation
 from streaming.consumer.buffer import Buffer
 from streaming.consumer.columns import Columns
 from streaming.consumer.dead_letters import DeadLetters
@@ -65,7 +67,10 @@ class Totals:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the writers of one process share. ``after_upload`` is called between an upload and its commit."""
+    """What the writers of one process share. ``after_upload`` is called between an upload and its commit.
+
+    ``now`` is a monotonic clock, ``wall`` the time of day in Unix seconds.
+    """
 
     store: ObjectStore
     log: Log
@@ -76,6 +81,7 @@ class Surroundings:
     totals: Totals
     footers: FooterCache
     meter: Meter = field(default_factory=Meter)
+    wall: Callable[[], float] = time.time
 
 
 class PartitionWriter:
@@ -94,6 +100,8 @@ class PartitionWriter:
         self._before = 0  # where the object begins that what is gathered joins
         self._hour = -1
         self._asked_again: tuple[int, int] | None = None
+        self._due_at: float | None = None
+        self._due_hour = -1
         #: When the newest row that lies in the chain reached us, Unix nanoseconds; before it is known: now.
         self.newest_ns = time.time_ns()
         self.buffer = self._empty(0)
@@ -130,6 +138,7 @@ class PartitionWriter:
         self._asked_again = None
         self._hour = max(self._hour, record.hour)
         self.buffer.add(record)
+        self._set_due()
         return Taken.ADDED
 
     def take_all(self, batch: Batch) -> bool:
@@ -152,6 +161,7 @@ class PartitionWriter:
         self._asked_again = None
         self._hour = max(self._hour, hour)
         gathered.extend(batch)
+        self._set_due()
         return True
 
     def closes_hour(self, record: Record) -> bool:
@@ -162,13 +172,13 @@ class PartitionWriter:
         return len(self.buffer) > 0 and record.hour > self._hour and record.offset == self.next
 
     def due(self) -> bool:
-        """Whether what was gathered must be written now: rows, bytes, age, or an object that lies ahead."""
+        """Whether what was gathered must be written now: rows, bytes, time, or an object that lies ahead."""
         gathered, limits = self.buffer, self._around.limits
         return len(gathered) > 0 and (
             max(gathered.rows, len(gathered)) >= limits.rotate_rows
             or gathered.bytes >= limits.rotate_bytes
             or (self._until is not None and gathered.next > self._until)
-            or (gathered.since is not None and self._around.now() - gathered.since >= limits.rotate_seconds)
+            or (self._due_at is not None and self._around.now() >= self._due_at)
         )
 
     def flush(self) -> None:
@@ -219,6 +229,14 @@ class PartitionWriter:
         dropped = len(self.buffer)
         self.buffer = self._empty(self.buffer.start)
         return dropped
+
+    def _set_due(self) -> None:
+        """When what is gathered now must be written, by the monotonic clock; the hours of its records may change it."""
+        around, since = self._around, self.buffer.since
+        if since is not None and (self._due_at is None or self._due_hour != self._hour):
+            self._due_hour = self._hour
+            begun = around.wall() - (around.now() - since)
+            self._due_at = since + rotation.wait(begun, self._hour, around.limits.rotate_seconds)
 
     def _adopt(self, start: int) -> None:
         """Go on behind the object that another writer has made of the offsets from ``start`` on."""
@@ -278,4 +296,5 @@ class PartitionWriter:
         return True
 
     def _empty(self, start: int) -> Buffer:
+        self._due_at = None
         return Buffer(self.chain, self._columns, start, self._around.now)

@@ -202,8 +202,8 @@ def writer_options(schema: pa.Schema) -> dict[str, Any]:
 def part_options(schema: pa.Schema, sort_columns: Sequence[str]) -> dict[str, Any]:
     """How the parts of the lake that readers query are written: once, to be read many times (ADR 19).
 
-    Beside :func:`writer_options`: decimals in dictionaries (sorted by market, prices repeat: DuckDB sums them in a third
-    of the time), what they are sorted by, and the least and greatest values of pages.
+    Beside :func:`writer_options`: decimals in dictionaries (sorted by market, prices repeat; DuckDB sums them in a
+    third of the time), the columns that they are sorted by, and the least and greatest values of pages.
     """
     order = [pq.SortingColumn(schema.get_field_index(name)) for name in sort_columns]
     options = writer_options(schema)

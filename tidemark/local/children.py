@@ -17,11 +17,10 @@ from tidemark.local.layout import Layout
 from tidemark.local.memory import SAFE_LAG_BYTES
 from tidemark.settings import PROJECT_ROOT, Settings
 
-#: On one machine people wait for the tail of a stream, and objects may be small.
-_ROTATE_S = 20.0
-#: In-memory broker: what the sink holds back of a partition must stay far below what the broker keeps of it.
+#: In-memory broker: what the sink holds back of a partition must stay far below what the broker keeps of it (5 MiB).
+#: That is a matter of bytes: producers pause by bytes. Time bounds what is lost when the broker's process ends.
 _MEMORY_ROTATE_BYTES = 512 * 1024
-_MEMORY_ROTATE_S = 2.0
+_MEMORY_ROTATE_S = 60.0
 
 
 def local_settings(layout: Layout, memory: bool) -> Settings:
@@ -76,10 +75,12 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def _streaming(settings: Settings, memory: bool) -> dict[str, Any]:
-    rotate = {"rotate_seconds": min(settings.sink.rotate_seconds, _MEMORY_ROTATE_S if memory else _ROTATE_S)}
     if not memory:
-        return {"sink": settings.sink.model_copy(update=rotate)}
-    rotate["rotate_bytes"] = min(settings.sink.rotate_bytes, _MEMORY_ROTATE_BYTES)
+        return {}
+    rotate = {
+        "rotate_seconds": min(settings.sink.rotate_seconds, _MEMORY_ROTATE_S),
+        "rotate_bytes": min(settings.sink.rotate_bytes, _MEMORY_ROTATE_BYTES),
+    }
     lag = {"max_lag_bytes": min(settings.producer.max_lag_bytes, SAFE_LAG_BYTES)}
     return {
         "sink": settings.sink.model_copy(update=rotate),

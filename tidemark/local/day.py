@@ -121,6 +121,7 @@ def wait_until_landed(layout: Layout, settings: Settings, say: Say) -> str:
         goal = _ends(client, settings)
         while behind := _behind(client, goal):
             _require_workers(layout)
+            workers.write_soon(layout)  # its objects wait for the next load otherwise
             watch.look(behind)
             say(f"{behind:,} of {sum(goal.values()):,} records to go")
             time.sleep(_POLL_S)

@@ -6,6 +6,9 @@ Lives here: how each is started, how one sees that it works. Doesn't: what they 
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +31,14 @@ _SETTLED_S = 2.0
 def sink(layout: Layout, env: Mapping[str, str]) -> Program:
     """The process that carries records to Parquet. SIGTERM: it uploads what it holds, commits and ends."""
     return _module(layout, "sink", ("streaming.consumer",), env, grace_s=45.0)
+
+
+def write_soon(layout: Layout) -> None:
+    """Ask the sink to write what it has gathered. One that does not listen yet is not disturbed."""
+    pid = process.running(sink(layout, {}).pid_file)
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGURG)
 
 
 def producers(layout: Layout, envs: Mapping[str, Mapping[str, str]] | None = None) -> dict[str, Program]:
