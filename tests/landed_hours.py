@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from streaming.consumer import records
 from streaming.consumer.buffer import Buffer
 from streaming.consumer.columns import Columns
@@ -72,6 +75,10 @@ class Day:
         """Land the hour that begins at ``at``; the number of rows."""
         return sum(self._land(at, size) for size in sizes)
 
+    def land_alike(self, at: datetime, sizes: Sequence[Size] = USUAL) -> int:
+        """The same in a fraction of the time: each object has the frames of the first, at its own times and offsets."""
+        return sum(self._land_alike(at, size) for size in sizes)
+
     def land_rest(self, at: datetime, answers: int, trades: int = 200) -> int:
         """Land so many REST answers of ``trades`` trades each, received in the hour ``at``; the number of rows."""
         topic = naming.raw_topic(EXCHANGE, "trade")
@@ -110,6 +117,22 @@ class Day:
             for number in portion:
                 self._add(gathered, size, first_ms + number * _HOUR_MS // size.frames, number)
             rows += sum(self._seal(size.dataset, partition, some) for partition, some in gathered.items())
+        return rows
+
+    def _land_alike(self, at: datetime, size: Size) -> int:
+        turns = max(1, size.objects // _PARTITIONS)
+        gathered: dict[int, list[Record]] = defaultdict(list)
+        for number in range(size.frames // turns):
+            self._add(gathered, size, int(at.timestamp() * 1_000) + number * _HOUR_MS // size.frames, number)
+        rows = 0
+        for partition, some in gathered.items():
+            chain = Chain(naming.raw_topic(EXCHANGE, size.dataset), "cluster", 0, partition)
+            batch = records.of_records(some)
+            first = Columns(Decoder(chain)).decode(batch).rows
+            for turn in range(turns):
+                table = _later(pa.Table.from_batches([first]), len(some) * turn, _HOUR_MS * 1_000 * turn // turns)
+                rows += _put(self.store, chain, batch.start + len(some) * turn, len(some), table)
+            self._next[size.dataset, partition] = batch.start + len(some) * turns
         return rows
 
     def _add(self, gathered: dict[int, list[Record]], size: Size, ms: int, number: int) -> None:
@@ -170,3 +193,24 @@ class Day:
         ask, bid = self._dice.random() * 1e3, self._dice.random() * 1e3
         prices = f'"ask_price":{price + 1 + n},"bid_price":{price - 1 - n}'
         return f'{{{prices},"ask_size":{ask:.8f},"bid_size":{bid:.8f}}}'
+
+
+def _later(table: pa.Table, offsets: int, micros: int) -> pa.Table:
+    """The same rows, so many offsets and microseconds later; ids of trades follow the offsets."""
+    for name, more in (("kafka_offset", offsets), ("trade_id", offsets), ("event_at", micros), ("received_at", micros)):
+        if name in table.column_names:
+            column = table[name].combine_chunks()
+            moved = pc.add(column.cast(pa.int64()), more).cast(column.type)
+            table = table.set_column(table.schema.get_field_index(name), name, moved)
+    return table
+
+
+def _put(store: ObjectStore, chain: Chain, start: int, records: int, table: pa.Table) -> int:
+    received = pc.min_max(table["received_at"].cast(pa.int64())).as_py()
+    footer = Footer(
+        chain.topic, chain.partition, chain.cluster, chain.epoch, start, start + records - 1, rows=table.num_rows,
+        parsed=records, received_min=received["min"] * 1_000, received_max=received["max"] * 1_000,
+    )  # fmt: skip
+    contract = CONTRACTS[naming.parse_raw_topic(chain.topic).dataset]
+    assert store.put_new(chain.path(start), parquet.encode(contract, table.to_batches(), footer))
+    return table.num_rows

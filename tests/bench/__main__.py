@@ -16,7 +16,7 @@ from types import ModuleType
 from tests.bench.harness import PROJECT_ROOT, Place, measure, table
 
 #: Modules with a function ``rows``, in the order of a frame's way.
-STAGES = ("socket_to_topic", "json_to_arrow", "topic_to_parquet", "parquet_to_postgres")
+STAGES = ("socket_to_topic", "json_to_arrow", "topic_to_parquet", "parquet_to_postgres", "lake_scan")
 
 
 def main() -> int:
