@@ -1,4 +1,4 @@
-"""Timed: quixstreams and its file sink, from the same topics to Parquet: ``python quix_sink.py BOOTSTRAP TOPIC,… COUNT``.
+"""Timed: quixstreams and its file sink, topics to Parquet: ``python quix_sink.py BOOTSTRAP TOPIC,… COUNT``.
 
 Runs in the yardsticks' own environment. Columns are the message's fields as they are nested, numbers as floats, texts
 as texts, key and time, the producer's headers, partition and offset, and with ``--frames`` the message as it came.

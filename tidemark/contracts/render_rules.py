@@ -85,10 +85,10 @@ def broken(contract: Contract, is_plausible: Callable[[str], str] = plausible.in
     """Every rule of a contract as the reason that silver gives, and the SQL condition of a row that breaks it."""
     for field in contract.fields:
         if field.required:
-            nothing = f"{field.name} is null"
-            yield f"missing_{field.name}", f"{nothing} and {field.derived_from} is null" if field.derived_from else nothing
-            if field.derived_from:
-                yield UNDERIVED, nothing
+            instead = f" and {field.derived_from} is null" if field.derived_from else ""
+            yield f"missing_{field.name}", f"{field.name} is null{instead}"
+        if field.derived_from:
+            yield UNDERIVED, f"{field.name} is null"
         if field.plausible:
             yield f"implausible_{field.name}", f"not coalesce({is_plausible(field.name)}, false)"
         if field.check:
