@@ -3,8 +3,9 @@
 Contains: finding them in the ``extra`` column of a batch, and what was found since the start. Does not contain: reading
 frames, the metric (``metrics``), fields that are known and kept in ``extra`` on purpose (``<exchange>/kept``).
 
-Most batches hold the same few combinations of names in every row, so rows are told apart by a hash of their names,
-computed by the column. JSON is parsed once for each combination, never once for each row.
+Most batches hold the same few combinations of names in every row. So some rows of a large batch are looked at, others
+in the next one, and are told apart by a hash of their names. JSON is parsed once for each combination, never once for
+each row.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ _log = structlog.get_logger()
 #: Names that are reported and shown of one topic; all further ones are together ``OTHER``.
 _NAMES: Final = 100
 OTHER: Final = "other"
+#: Rows of one batch that are looked at, roughly.
+_LOOKED_AT: Final = 256
 #: Combinations of names that one batch may have parsed, and that are remembered of a topic.
 _PARSED: Final = 16
 _REMEMBERED: Final = 1_000
@@ -39,10 +42,11 @@ Hashes = npt.NDArray[np.uint64]
 
 @dataclass
 class _Topic:
-    """What was found in one topic; ``combinations`` are the hashes of names that were looked at."""
+    """What was found in one topic; ``combinations`` are the hashes of names that were seen, in ``looks`` batches."""
 
     reported: set[str] = field(default_factory=set)
     combinations: set[int] = field(default_factory=set)
+    looks: int = 0
 
 
 class UnknownFields:
@@ -60,7 +64,10 @@ class UnknownFields:
         if extra.null_count == len(extra):
             return
         topic = self._topics.setdefault(place[2], _Topic())
-        for number, names in _combinations(extra.dictionary, topic.combinations):
+        some = _some(len(extra.dictionary), topic.looks)
+        topic.looks += 1
+        for place_in_some, names in _combinations(extra.dictionary.take(pa.array(some)), topic.combinations):
+            number = int(some[place_in_some])
             for name, example in names.items():
                 shown = name[:_NAME]
                 if name in kept or shown in topic.reported or OTHER in topic.reported:
@@ -74,6 +81,12 @@ class UnknownFields:
         """Topic and field of everything reported."""
         for name, topic in list(self._topics.items()):
             yield from ((name, found) for found in sorted(topic.reported.copy()))
+
+
+def _some(count: int, looks: int) -> npt.NDArray[np.int64]:
+    """Which of ``count`` texts are looked at: all of a few, of many evenly spaced ones, others each time."""
+    step = max(count // _LOOKED_AT, 1)
+    return np.arange(looks % step, count, step)
 
 
 def _report(place: tuple[str, str, str], name: str, example: bytes, rows: pa.RecordBatch, number: int) -> None:
