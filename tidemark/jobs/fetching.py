@@ -43,6 +43,8 @@ from tidemark.transport import RefusedError, Transport, UnavailableError
 log = logging.getLogger(__name__)
 
 _OK: Final = 200
+#: How a row of the market list is named that has no code.
+_ROW: Final = "row "
 #: What can be wrong with one series, so that the others are still fetched. A ban (418) ends all at once.
 SERIES_ERRORS: Final = (RefusedError, UnavailableError, Unparsable, NotServedError, *VALUE_ERRORS)
 Keep = Callable[[Row], bool]
@@ -204,10 +206,26 @@ class Fetcher:
             self._list = tuple(self._ask_list(problems)), tuple(problems)
         return self._list[0]
 
+    def listed_again(self) -> frozenset[str] | None:
+        """What the exchange lists at this moment, codes whose rows cannot be read included.
+
+        None: a row without a readable code is among them, so it is unknown what is not listed.
+        """
+        problems: list[FetchFailure] = []
+        found = self._ask_list(problems)
+        if any(one.series.startswith(_ROW) for one in problems):
+            return None
+        return frozenset([*found, *(one.series for one in problems)])
+
+    @property
+    def unreadable(self) -> tuple[FetchFailure, ...]:
+        """The chosen codes that cannot be read: failures of the fetch."""
+        return tuple(self._failures)
+
     def _ask_list(self, problems: list[FetchFailure]) -> dict[str, None]:
         found: dict[str, None] = {}
         for page in self._pages(self.exchange.rest.markets()):
-            problems += [FetchFailure(one.code or f"row {one.item}", f"{one.reason}: {one.message}")
+            problems += [FetchFailure(one.code or f"{_ROW}{one.item}", f"{one.reason}: {one.message}")
                          for one in page.rows.set_aside]  # fmt: skip
             for row in page.rows:
                 if why := answers.misread(self.exchange, row):

@@ -47,7 +47,8 @@ def land(
     found.ask(codes)
     missing = [code for code in codes if code not in found.seen and code not in found.failed]
     left_out = [LeftOut(code, found.left_out.get(code, "the answer does not hold it")) for code in missing]
-    failures = [FetchFailure(_named(named), problem) for problem, named in _by_problem(found.failed).items()]
+    failures = [*fetch.unreadable]
+    failures += [FetchFailure(_named(named), problem) for problem, named in _by_problem(found.failed).items()]
     answers = []
     try:
         answers = [fetch.store(dataset, key, found.pages)]
@@ -64,7 +65,7 @@ def land(
 
 @dataclass
 class _States:
-    """One run: pages that came, markets they hold, those left out and those whose page failed, with the reasons."""
+    """One run: pages that came, markets they hold (readable or not), those left out and those whose page failed."""
 
     fetch: Fetcher
     make: Ask
@@ -128,6 +129,7 @@ class _States:
         self._away = 0
         self.pages.append(page)
         self.seen.update(str(row["code"]) for row in page.rows)
+        self.seen.update(one.code for one in page.rows.set_aside if one.code)
 
     def _without_unknown(self, codes: Sequence[str], error: UnknownMarketError) -> None:
         """Ask a refused page again without what the exchange does not list; else by halves."""
@@ -178,7 +180,7 @@ class _States:
         if not self._asked_for_list:
             self._asked_for_list = True
             try:
-                self._listed = frozenset(self.fetch.listed())
+                self._listed = self.fetch.listed_again()
             except (TransportError, Unparsable) as error:
                 log.warning("%s: the list of markets can't be had: %s", self.fetch.exchange.name, error)
         return self._listed

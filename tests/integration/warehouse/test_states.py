@@ -192,6 +192,45 @@ def test_what_the_answer_does_not_hold_is_named(upbit: Place) -> None:
     assert [(one.code, one.reason) for one in done.left_out] == [("KRW-ETH", "the answer does not hold it")]
 
 
+def test_a_market_that_left_after_the_list_was_read(upbit: Place) -> None:
+    answers = Upbit(CODES)
+
+    def leaves_after_the_list(path: str, params: dict[str, str]) -> Reply:
+        reply = answers(path, params)
+        if path == "/v1/market/all":
+            answers.known.discard(CODES[5])
+            answers.listed = sorted(answers.known)
+        return reply
+
+    upbit.rest.answer = leaves_after_the_list
+    done = fetch(upbit, "snapshot")
+    assert [one.code for one in done.left_out] == [CODES[5]]
+    assert done.rows == 249
+    assert len(upbit.rest.asked) == 1 + 3 + 1 + 1, "the list is read again: halves are not needed"
+
+
+def test_a_row_of_the_list_that_cannot_be_read_delists_nothing(upbit: Place) -> None:
+    answers = Upbit(("KRW-BTC", "KRW-ETH"))
+
+    def odd_list(path: str, params: dict[str, str]) -> Reply:
+        status, headers, body = answers(path, params)
+        if path == "/v1/market/all":
+            body = [{"market": "KRW-BTC", "korean_name": 5, "english_name": []}, {"market": "KRW-ETH"}, 7]
+        return status, headers, body
+
+    upbit.rest.answer = odd_list
+    done = fetch(upbit, "ticker", configured=("KRW-BTC", "KRW-LOOM", "KRW-ETH"))
+    assert [one.code for one in done.left_out] == ["KRW-LOOM"]
+    assert upbit.landed("ticker") == ["KRW-BTC", "KRW-ETH"]
+
+
+def test_a_chosen_code_that_cannot_be_read_is_a_failure(tmp_path: Path, fast: None) -> None:
+    place = Place(tmp_path, _okx, "okx")
+    with place.rest.listening(), pytest.raises(FetchError, match="nonsense") as caught:
+        fetch(place, "ticker", "BTC-USDT-SWAP", "nonsense")
+    assert caught.value.summary.rows == 1
+
+
 def test_nothing_at_all_is_a_failure(upbit: Place) -> None:
     upbit.rest.answer = Upbit(("KRW-BTC",))
     with pytest.raises(FetchError, match="no state of any of the 1 markets came") as caught:
@@ -234,7 +273,8 @@ def test_other_exchanges_say_it_in_other_ways(
     with place.rest.listening():
         done = fetch(place, dataset, configured=codes)
     assert len(place.landed(dataset)) == 2
-    assert {one.code for one in done.left_out} == set(codes) - set(place.landed(dataset))
+    assert {one.code for one in done.left_out} == set(codes) - set(place.landed(dataset)) - {"nonsense"}
+    assert done.set_aside == codes.count("nonsense"), "a code that cannot be read is named as that"
 
 
 def test_a_delisted_market_of_the_settings_is_left_out_of_the_bars(tmp_path: Path, fast: None) -> None:
