@@ -17,6 +17,8 @@ from typing import Final
 import structlog
 
 from streaming.producer.waiting import Backoff, wait_for
+from tidemark import bans
+from tidemark.bans import Ban
 from tidemark.exchanges.base import Exchange, Query, Row, Unparsable
 from tidemark.exchanges.contract_size import ContractSize
 from tidemark.settings import ExchangeSettings
@@ -109,7 +111,15 @@ class ContractSizes:
         settings = self._settings
         if settings is None:
             return found
-        with Transport(settings.rest_url, rest.limits, rest.remaining, _PATIENCE) as transport:
+        with Transport(
+            settings.rest_url,
+            rest.limits,
+            rest.remaining,
+            _PATIENCE,
+            ban=Ban(self._exchange.name, settings.rest_url, bans.directory()),
+            banned_until=rest.banned_until,
+            longest_wait_s=0.0,
+        ) as transport:
             query: Query | None = rest.markets(codes)
             while query is not None:
                 answer = transport.get(query.request.path, query.request.params, query.request.group)

@@ -20,7 +20,7 @@ def run(settings: Settings, exchange: str, *, dry_run: bool = False, progress: P
         FetchError: the question failed.
     """
     with fetcher(settings, exchange) as fetch:
-        series = [Series(f"{exchange} {DATASET}", fetch.exchange.rest.markets())]
+        series = [Series(f"{exchange} {DATASET}", fetch.exchange.rest.markets(settings.exchanges[exchange].codes))]
         if dry_run:
             return fetch.plan(DATASET, (one.key for one in series))
         return finish(fetch.fetch(DATASET, series, progress))
