@@ -35,7 +35,8 @@ def test_an_hour_of_real_size_is_compacted_and_the_next_run_is_green(tmp_path: P
             compacted.check_part(store, part, content=dataset == "orderbook")
             metadata = pq.read_metadata(tmp_path / part.path)
             groups = [metadata.row_group(n) for n in range(metadata.num_row_groups)]
-            assert all(group.num_rows >= 100_000 or group.total_byte_size >= 64 * 2**20 for group in groups)
+            big = [group.num_rows >= 100_000 or group.total_byte_size >= 64 * 2**20 for group in groups]
+            assert all(big) or len(groups) == 1
             assert metadata.serialized_size < 64 * 1024
     query = "select count(*), count(distinct kafka_offset || '/' || kafka_partition || '/' || kafka_cluster || item)"
     (found,) = duckdb.sql(f"{query} from read_parquet('{tmp_path}/raw/trade/**/*.parquet')").fetchall()
