@@ -8,7 +8,7 @@ from decimal import Context, Decimal, localcontext
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tidemark.contracts import Field, Kind
@@ -65,7 +65,7 @@ QUICK = st.integers(0, 3 * 10**14).flatmap(
 ANY = st.integers(-(10**38) + 1, 10**38 - 1)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(QUICK, max_size=20) | st.lists(ANY | QUICK, max_size=20))
 def test_any_decimal_keeps_its_value(unscaled: list[int]) -> None:
     values = [Decimal(value).scaleb(-18, Context(prec=60)) for value in unscaled]
