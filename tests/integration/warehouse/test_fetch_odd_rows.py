@@ -74,8 +74,8 @@ def test_a_placeholder_in_the_list_costs_itself(place: Place) -> None:
 
     swaps = [listed("BTC-USDT-SWAP", "SWAP"), listed("", "SWAP", "preopen"), listed("ETH-USDT-SWAP", "SWAP", "suspend")]
     spots = [listed("LISTING-SPOT-SLX-USDT", "SPOT", "preopen"), listed("BTC-USDT", "SPOT")]
-    answers = {f"instType={kind}": {"code": "0", "msg": "", "data": data} for kind, data in
-               (("SWAP", swaps), ("SPOT", spots))}  # fmt: skip
+    lists: dict[str, list[dict[str, Any]]] = {"SWAP": swaps, "SPOT": spots, "FUTURES": []}
+    answers = {f"instType={kind}": {"code": "0", "msg": "", "data": data} for kind, data in lists.items()}
     with Script(**answers).listening() as script:
         serve(place, "okx", script)
         done = fetch_markets.run(place.settings, "okx")
