@@ -6,29 +6,23 @@ Lives here: name to exchange. Doesn't: anything an exchange knows about itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
 from tidemark.exchanges import book_records, connection
 from tidemark.exchanges.base import Exchange, Ignored, Parsed, Unparsable
 from tidemark.exchanges.binance import BINANCE
-from tidemark.exchanges.binance import columns as binance_columns
 from tidemark.exchanges.binance import kept as binance_kept
-from tidemark.exchanges.columnar.shape import Shape
 from tidemark.exchanges.okx import OKX
-from tidemark.exchanges.okx import columns as okx_columns
 from tidemark.exchanges.okx import kept as okx_kept
 from tidemark.exchanges.upbit import UPBIT
-from tidemark.exchanges.upbit import columns as upbit_columns
 from tidemark.exchanges.upbit import kept as upbit_kept
+
+if TYPE_CHECKING:
+    from tidemark.exchanges.columnar.shape import Shape
 
 _ALL: Final[tuple[Exchange, ...]] = (UPBIT, OKX, BINANCE)
 EXCHANGES: Final[dict[str, Exchange]] = {exchange.name: exchange for exchange in _ALL}
-#: How frames are read by the column, for exchanges and datasets that declare it.
-_SHAPES: Final[Mapping[str, Mapping[str, Sequence[Shape]]]] = {
-    UPBIT.name: upbit_columns.SHAPES,
-    OKX.name: okx_columns.SHAPES,
-    BINANCE.name: binance_columns.SHAPES,
-}
 #: Fields that have no column on purpose.
 _KEPT: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
     UPBIT.name: upbit_kept.KEPT,
@@ -50,7 +44,7 @@ def get(name: str) -> Exchange:
 
 def shapes(exchange: str, dataset: str) -> Sequence[Shape]:
     """The shapes of frames that can be read by the column; none: each is parsed by itself."""
-    return _SHAPES.get(exchange, {}).get(dataset, ())
+    return _shapes().get(exchange, {}).get(dataset, ())
 
 
 def kept(exchange: str, dataset: str) -> frozenset[str]:
@@ -75,3 +69,17 @@ def read(exchange: str, dataset: str, kind: str | None, value: bytes) -> Parsed 
         return book_records.parse(get(exchange), dataset, kind, value)
     known = ", ".join((*connection.KINDS, *book_records.KINDS))
     raise Unparsable("unknown_kind", f"a record of kind {kind!r}; known are {known}")
+
+
+@cache
+def _shapes() -> Mapping[str, Mapping[str, Sequence[Shape]]]:
+    """The shapes of all exchanges. They bring Arrow and NumPy, which a DAG file must not import while it is parsed."""
+    from tidemark.exchanges.binance import columns as binance_columns
+    from tidemark.exchanges.okx import columns as okx_columns
+    from tidemark.exchanges.upbit import columns as upbit_columns
+
+    return {
+        UPBIT.name: upbit_columns.SHAPES,
+        OKX.name: okx_columns.SHAPES,
+        BINANCE.name: binance_columns.SHAPES,
+    }
