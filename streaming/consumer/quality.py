@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tidemark.contracts import Contract, plausible
+from tidemark.contracts import Contract, plausible_arrow
 from tidemark.contracts.fields import ENVELOPE, BookRows, Field, Kind
 
 _CLOCK_TOLERANCE_US: Final = 1_000_000
@@ -84,7 +84,7 @@ def _implausible(times: pa.ChunkedArray, received: pa.ChunkedArray) -> int:
 
 def _plausible(times: pa.ChunkedArray, received: pa.ChunkedArray) -> Mask:
     """Which times are given and plausible."""
-    fits = pc.fill_null(plausible.in_arrow(times, received), fill_value=False)
+    fits = pc.fill_null(plausible_arrow.holds(times, received), fill_value=False)
     return np.asarray(fits.combine_chunks().to_numpy(zero_copy_only=False), np.bool_)
 
 

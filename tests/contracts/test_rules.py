@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from tidemark.contracts import CONTRACTS, plausible
+from tidemark.contracts import CONTRACTS, plausible, plausible_arrow
 from tidemark.contracts.render_rules import beyond_columns, broken
 
 RECEIVED = datetime(2026, 3, 11, 12, tzinfo=UTC)
@@ -31,8 +31,8 @@ def test_a_time_is_plausible_from_2017_to_a_quarter_of_an_hour_after_its_receipt
     moment: datetime, expected: bool
 ) -> None:
     times, received = pa.array([moment], TIME), pa.array([RECEIVED], TIME)
-    assert plausible.in_arrow(times, received).to_pylist() == [expected]
-    assert plausible.counted_in_arrow(times, received).to_pylist() == [moment if expected else RECEIVED]
+    assert plausible_arrow.holds(times, received).to_pylist() == [expected]
+    assert plausible_arrow.counted_at(times, received).to_pylist() == [moment if expected else RECEIVED]
     with duckdb.connect() as engine:
         engine.execute("set timezone = 'UTC'")
         query = f"select {plausible.in_duckdb('event_at')} from (select $1 as event_at, $2 as received_at)"
@@ -41,8 +41,8 @@ def test_a_time_is_plausible_from_2017_to_a_quarter_of_an_hour_after_its_receipt
 
 def test_what_has_no_time_is_counted_at_its_receipt() -> None:
     times, received = pa.array([None], TIME), pa.array([RECEIVED], TIME)
-    assert plausible.in_arrow(times, received).to_pylist() == [None]
-    assert plausible.counted_in_arrow(times, received).to_pylist() == [RECEIVED]
+    assert plausible_arrow.holds(times, received).to_pylist() == [None]
+    assert plausible_arrow.counted_at(times, received).to_pylist() == [RECEIVED]
 
 
 def test_every_dataset_holds_its_event_time_to_the_receipt() -> None:

@@ -1,7 +1,8 @@
-"""Which times of an exchange are plausible: one rule, for Python, PostgreSQL, DuckDB and Arrow.
+"""Which times of an exchange are plausible: one rule, for Python, PostgreSQL and DuckDB.
 
 Contains: the rule itself (bounds) and its spellings, and the time that a row is counted at. Does not contain:
-which columns it is for (``Field.plausible``), what becomes of a row that breaks it (``render_rules``, silver).
+which columns it is for (``Field.plausible``), what becomes of a row that breaks it (``render_rules``, silver), the
+same for Arrow (``plausible_arrow``: a DAG file that is parsed must not import Arrow).
 
 A time is plausible from :data:`EARLIEST` to :data:`AHEAD` after the row's receipt, both included. There is no lower
 bound near the receipt: the snapshot of an illiquid market, a bar, a row fetched by REST and a recording that is played
@@ -11,10 +12,7 @@ again are all rightly old.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from typing import Final
 
 #: No exchange that is carried opened before. A time before it is a unit mistake, or a 0 that means "unknown".
 EARLIEST: Final = datetime(2017, 1, 1, tzinfo=UTC)
@@ -44,17 +42,6 @@ def in_duckdb(column: str) -> str:
     return f"epoch_us({column}) between {_EARLIEST_US} and epoch_us(received_at) + {AHEAD // _MICROSECOND}"
 
 
-def in_arrow(times: Any, received: Any) -> Any:
-    """The same for Arrow arrays of UTC times; null where one of the two is."""
-    latest = pc.add(received, pa.scalar(AHEAD, pa.duration("us")))
-    return pc.and_(pc.greater_equal(times, pa.scalar(EARLIEST, times.type)), pc.less_equal(times, latest))
-
-
 def counted_at(column: str = "event_at") -> str:
     """An SQL expression: the time that a raw row is counted at, its own where it is plausible, else its receipt."""
     return f"case when {in_postgres(column)} then {column} else received_at end"
-
-
-def counted_in_arrow(times: Any, received: Any) -> Any:
-    """The same for Arrow arrays."""
-    return pc.if_else(pc.fill_null(in_arrow(times, received), False), times, received)

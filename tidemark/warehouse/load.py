@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from psycopg import sql
 
 from tidemark import naming
-from tidemark.contracts import CONTRACTS, Contract, plausible
+from tidemark.contracts import CONTRACTS, Contract, plausible_arrow
 from tidemark.lake import parquet
 from tidemark.lake.parquet import CorruptObjectError, Footer
 from tidemark.lake.store import Listed, ObjectMissingError, ObjectStore, StoreError, StoreUnavailableError, crc32c
@@ -339,7 +339,7 @@ def _times(file: pq.ParquetFile) -> tuple[tuple[datetime, datetime], Counter[dat
     if received.null_count:
         raise CorruptObjectError(f"{received.null_count} rows without received_at")
     spread = pc.min_max(received).as_py()
-    event = plausible.counted_in_arrow(table["event_at"], received) if has_event else received
+    event = plausible_arrow.counted_at(table["event_at"], received) if has_event else received
     hours = pc.divide(pc.floor_temporal(event, unit="hour").cast(pa.int64()), _HOUR_US)
     counts = Counter(
         {_hour(int(entry["values"]) * 3600): int(entry["counts"]) for entry in pc.value_counts(hours).to_pylist()}
