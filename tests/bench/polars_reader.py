@@ -186,7 +186,7 @@ def _okx_trades(contracts: Mapping[str, str]) -> Read:
             pl.when(count > 1).then(last - count + 1).alias("first_trade_id"),
             pl.when(count > 1).then(last).alias("last_trade_id"),
         )
-        return _in_coins(found, contracts, ["size"])
+        return _in_coins(found, contracts, {"size": "size_contracts"})
 
     return read
 
@@ -210,7 +210,8 @@ def _okx_tickers(contracts: Mapping[str, str]) -> Read:
             pl.when(swap).then("volCcy24h").otherwise("vol24h").cast(_DECIMAL).alias("acc_trade_volume_24h"),
             pl.when(~swap).then("volCcy24h").cast(_DECIMAL).alias("acc_trade_price_24h"),
         )
-        return _in_coins(found, contracts, ["trade_volume", "best_ask_size", "best_bid_size"])
+        sizes = ("trade_volume", "best_ask_size", "best_bid_size")
+        return _in_coins(found, contracts, {name: f"{name.removesuffix('_size')}_contracts" for name in sizes})
 
     return read
 
@@ -276,11 +277,15 @@ def _times(lists: pl.Series, factors: pl.Series) -> pl.Series:
     return every["product"].fill_null([]).alias(lists.name)
 
 
-def _in_coins(found: pl.DataFrame, contracts: Mapping[str, str], sizes: Sequence[str]) -> pl.DataFrame:
+def _in_coins(found: pl.DataFrame, contracts: Mapping[str, str], sizes: Mapping[str, str]) -> pl.DataFrame:
+    """``sizes`` in coins, and by their other names the contracts that were counted; null where coins were."""
     code = found["code"]
-    size = _contract(code, contracts)
-    market = _by_word(code, _okx_market).alias("market")
-    return found.with_columns(market, *((pl.col(name) * size).cast(_DECIMAL) for name in sizes))
+    size, swap = _contract(code, contracts), pl.col("code").str.ends_with("-SWAP")
+    return found.with_columns(
+        _by_word(code, _okx_market).alias("market"),
+        *((pl.col(name) * size).cast(_DECIMAL) for name in sizes),
+        *(pl.when(swap).then(pl.col(name)).alias(counted) for name, counted in sizes.items()),
+    )
 
 
 def _contract(codes: pl.Series, contracts: Mapping[str, str]) -> pl.Series:
