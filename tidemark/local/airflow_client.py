@@ -15,6 +15,8 @@ import requests
 from tidemark.local.process import LocalError
 
 _TIMEOUT_S = 30.0
+_ATTEMPTS: Final = 4
+_PAUSE_S: Final = 1.0
 _POLL_S = 1.0
 DONE = frozenset({"success", "failed"})
 
@@ -161,10 +163,16 @@ class AirflowClient:
         self, method: str, path: str, body: Mapping[str, Any] | None, query: Mapping[str, Any] | None
     ) -> requests.Response:
         url = f"{self._url}/api/v2{path}"
-        try:
-            return self._session.request(method, url, json=body, params=query, timeout=_TIMEOUT_S)
-        except requests.RequestException as error:
-            raise LocalError(f"Airflow at {self._url} does not answer: {type(error).__name__}") from None
+        # A busy machine may leave one question unanswered. What changes nothing is asked again.
+        attempts = _ATTEMPTS if method == "GET" else 1
+        for left in reversed(range(attempts)):
+            try:
+                return self._session.request(method, url, json=body, params=query, timeout=_TIMEOUT_S)
+            except requests.RequestException as error:
+                problem = type(error).__name__
+                if left:
+                    time.sleep(_PAUSE_S)
+        raise LocalError(f"Airflow at {self._url} does not answer: {problem}")
 
     def _authenticate(self) -> None:
         try:
