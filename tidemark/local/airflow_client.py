@@ -15,8 +15,8 @@ import requests
 from tidemark.local.process import LocalError
 
 _TIMEOUT_S = 30.0
-_ATTEMPTS: Final = 4
-_PAUSE_S: Final = 1.0
+_ATTEMPTS = 4
+_PAUSE_S = 1.0
 _POLL_S = 1.0
 DONE = frozenset({"success", "failed"})
 
