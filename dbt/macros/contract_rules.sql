@@ -25,6 +25,9 @@
             'first_trade_id': 'integer',
             'last_trade_id': 'integer',
             'size_contracts': 'decimal',
+            'size_without_rpi': 'decimal',
+            'order_source': 'text',
+            'sequence_id': 'integer',
             'extra': 'json',
         },
         'ticker': {

@@ -51,6 +51,21 @@ TRADE: Final = Contract(
             "contracts",
             check="> 0",
         ),
+        decimal(
+            "size_without_rpi",
+            "The amount without orders of retail price improvement; null where the exchange doesn't say.",
+            "base",
+        ),
+        Field(
+            "order_source",
+            Kind.TEXT,
+            "Source of the maker's orders by the exchange's own code (OKX: 0 normal, 1 retail price improvement).",
+        ),
+        Field(
+            "sequence_id",
+            Kind.INTEGER,
+            "The exchange's sequence number of the message; several trades may share one. Null where there is none.",
+        ),
         f.EXTRA,
     ),
 )

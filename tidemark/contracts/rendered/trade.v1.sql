@@ -20,6 +20,9 @@ CREATE TABLE IF NOT EXISTS raw.trade_v1 (
     first_trade_id     bigint,
     last_trade_id      bigint,
     size_contracts     numeric,
+    size_without_rpi   numeric,
+    order_source       text,
+    sequence_id        bigint,
     extra              jsonb,
     source             text NOT NULL,
     received_at        timestamptz NOT NULL,
@@ -55,6 +58,9 @@ COMMENT ON COLUMN raw.trade_v1.stream_type IS 'SNAPSHOT: the state at the time o
 COMMENT ON COLUMN raw.trade_v1.first_trade_id IS 'First id that the row stands for; null where a row is one trade. A row stands for at most 100,000.';
 COMMENT ON COLUMN raw.trade_v1.last_trade_id IS 'Last id that the row stands for; null where a row is one trade.';
 COMMENT ON COLUMN raw.trade_v1.size_contracts IS 'The amount as the exchange counts it; null where it counts coins. In raw and in the lake `size` is null where no size of the contract was known at receipt: silver computes it from the exchange''s list. Contracts.';
+COMMENT ON COLUMN raw.trade_v1.size_without_rpi IS 'The amount without orders of retail price improvement; null where the exchange doesn''t say. Base currency.';
+COMMENT ON COLUMN raw.trade_v1.order_source IS 'Source of the maker''s orders by the exchange''s own code (OKX: 0 normal, 1 retail price improvement).';
+COMMENT ON COLUMN raw.trade_v1.sequence_id IS 'The exchange''s sequence number of the message; several trades may share one. Null where there is none.';
 COMMENT ON COLUMN raw.trade_v1.extra IS 'Fields of the message that this contract doesn''t know, by the exchange''s own name.';
 COMMENT ON COLUMN raw.trade_v1.source IS 'How it reached us. One of ws, rest.';
 COMMENT ON COLUMN raw.trade_v1.received_at IS 'When it reached us, by our clock. UTC.';

@@ -23,7 +23,7 @@ def interval(value: object, name: str) -> str | None:
     return symbols.OURS.get(text(value, name))
 
 
-#: Aggregate trades; REST's lack ``e``, ``E`` and ``s``.
+#: Aggregate trades; REST's lack ``e``, ``E`` and ``s``. ``st`` (1: USDⓈ-M) and ``ps`` (the pair) repeat the code.
 TRADE: Final = Layout(
     "trade",
     (
@@ -35,8 +35,9 @@ TRADE: Final = Layout(
         ("published_at", "E", unix_time),
         ("first_trade_id", "f", integer),
         ("last_trade_id", "l", integer),
+        ("size_without_rpi", "nq", decimal),
     ),
-    frozenset(("e", "s")),
+    frozenset(("e", "s", "st")),
 )
 #: What lies around a bar.
 CANDLE_FRAME: Final = Layout("candle", (("updated_at", "E", unix_time),), frozenset(("e", "s", "k")))
@@ -70,7 +71,7 @@ DEPTH: Final = Layout(
         ("last_update_id", "u", integer),
         ("prev_update_id", "pu", integer),
     ),
-    frozenset(("e", "s", "a", "b")),
+    frozenset(("e", "s", "ps", "st", "a", "b")),
 )
 #: Statistics of 24 hours; the changes and the weighted price follow from them, and stay with the unknown fields.
 TICKER: Final = Layout(
@@ -85,7 +86,7 @@ TICKER: Final = Layout(
         ("acc_trade_volume_24h", "v", decimal),
         ("acc_trade_price_24h", "q", decimal),
     ),
-    frozenset(("e", "s")),
+    frozenset(("e", "s", "ps", "st")),
 )
 
 REST_DEPTH: Final = Layout(

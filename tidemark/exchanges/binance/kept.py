@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-#: By dataset. ``nq``: the quantity without orders of retail price improvement; ``st``: 1 is USDⓈ-M, 2 is COIN-M;
-#: ``ps``: the pair. A ticker's changes, weighted price, times and ids follow from other columns or from trades.
+#: By dataset. A ticker's changes, weighted price, times and ids follow from other columns or from trades.
 KEPT: Final = {
-    "trade": frozenset(("nq", "st")),
-    "depth": frozenset(("ps", "st")),
-    "ticker": frozenset(("ps", "p", "P", "w", "O", "C", "F", "L", "n", "st")),
+    "ticker": frozenset(("p", "P", "w", "O", "C", "F", "L", "n")),
 }

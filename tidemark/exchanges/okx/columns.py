@@ -25,6 +25,8 @@ from tidemark.exchanges.values import decimal, integer, shown, text, unix_time
 
 _EVENT: Final[Path] = ("data",)
 _DECIMAL_BYTES: Final = 16
+#: Columns without which a trade is left to the record parser.
+_OF_EVERY_TRADE: Final = frozenset(("trade_id", "event_at", "price", "size", "side"))
 _TIME: Final = pa.timestamp("us", "UTC")
 
 
@@ -226,9 +228,9 @@ def _updated_at(batch: Rows) -> None:
     batch.columns["updated_at"] = pa.array(updated).view(_TIME)
 
 
-def _event_columns(layout: Layout, *internal: str, required: bool = False) -> Iterator[Column]:
+def _event_columns(layout: Layout, *internal: str, required: frozenset[str] = frozenset()) -> Iterator[Column]:
     for column, name, convert in layout.fields:
-        yield Column((name,), f"_{column}" if column in internal else column, convert, required)
+        yield Column((name,), f"_{column}" if column in internal else column, convert, column in required)
 
 
 def _ticker(layout: Layout, *, spot: bool) -> Shape:
@@ -286,7 +288,7 @@ SHAPES: Final = {
             columns=(
                 Column(("instId",), "market", _market, required=True),
                 Column(("instId",), "code", _code_of(None), required=True),
-                *_event_columns(rows.TRADE, "size", required=True),
+                *_event_columns(rows.TRADE, "size", required=_OF_EVERY_TRADE),
                 Column(("count",), "_count", integer),
             ),
             event=_EVENT,

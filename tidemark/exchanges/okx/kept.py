@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-#: By dataset. ``source``: 0 is a normal order, 1 one of retail price improvement; ``seqId`` of a trade is no identity.
+#: By dataset. ``sodUtc8`` is the opening price at 00:00 UTC+8, ``vol24h`` of a contract counts contracts.
 KEPT: Final = {
-    "trade": frozenset(("source", "seqId")),
     "ticker": frozenset(("sodUtc8", "vol24h")),
 }

@@ -45,6 +45,8 @@ TRADE: Final = Layout(
         ("price", "px", decimal),
         ("size", "sz", decimal),
         ("side", "side", side),
+        ("order_source", "source", text),
+        ("sequence_id", "seqId", integer),
     ),
     frozenset(("instId", "count")),
 )
