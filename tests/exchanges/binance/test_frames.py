@@ -153,7 +153,8 @@ def test_the_wrapper_changes_nothing(dataset: str) -> None:
     event = changed(samples.BY_DATASET[dataset], st=1, odd=b"1.50E+8")
     bare, wrapped = row(dataset, event), row(dataset, samples.wrapped(event, samples.STREAMS[dataset]))
     assert bare == wrapped
-    assert '"st":1,"odd":1.50E+8' in str(bare["extra"])
+    assert '"odd":1.50E+8' in str(bare["extra"])
+    assert dataset == "candle" or '"st"' not in str(bare["extra"])
 
 
 @pytest.mark.parametrize("dataset", samples.BY_DATASET)

@@ -212,11 +212,7 @@ def test_a_trade_of_the_history_is_one_trade() -> None:
     (query,) = REST.history("trade", "BTC-USDT-SWAP", NOW - MINUTE, NOW, NOW)
     (row,) = read(query, {**tick(900), "source": "0"})
     assert (row["trade_id"], row["size"], row["side"]) == (900, Decimal("0.005"), "sell")
-    assert (row["first_trade_id"], row["last_trade_id"], row["extra"]) == (
-        None,
-        None,
-        '{"source": "0"}'.replace(" ", ""),
-    )
+    assert (row["first_trade_id"], row["last_trade_id"], row["order_source"]) == (None, None, "0")
 
 
 @pytest.mark.parametrize(("missing", "slug"), [("tradeId", "missing_id"), ("ts", "bad_time")])
