@@ -7,9 +7,13 @@
     'inputs': ['gold.ohlcv_1m'],
 } -%}
 
+{#- PostgreSQL knows nothing of a CTE's size and takes nested loops for joins of whole days. -#}
+{%- set plan = 'set local enable_nestloop to off; set local enable_mergejoin to off' -%}
+
 {{
     config(
         meta = rules,
+        pre_hook = plan,
         indexes = [
             {'columns': ['exchange', 'market', 'counter_exchange', 'bucket_at'], 'unique': true},
             {'columns': ['bucket_at']},
