@@ -100,7 +100,7 @@ class FakeSlack(Double):
 
     @property
     def keys(self) -> list[str]:
-        return [message["metadata"]["event_payload"]["key"] for message in self.messages]
+        return [m["metadata"]["event_payload"]["key"] for m in self.messages if "metadata" in m]
 
     def calls(self, method: str) -> int:
         return sum(name == method for name, _ in self.requests)

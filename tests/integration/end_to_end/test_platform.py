@@ -28,6 +28,7 @@ COLUMNS = ("open", "high", "low", "close", "volume_base", "volume_quote")
 CANDLE = ("open", "high", "low", "close", "volume", "value")
 #: Marts that not every exchange can have rows in, and who has.
 OWN = {
+    "suspect_premium_1m": set(),  # the simulated coins are what their names say
     "kimchi_premium_1m": {"upbit"},
     "market_summary_5m": set(MARKETS),
     "price_anomaly_1m": {"upbit"},
