@@ -88,6 +88,9 @@ def test_trade() -> None:
         "first_trade_id": None,
         "last_trade_id": None,
         "size_contracts": None,
+        "size_without_rpi": None,
+        "order_source": None,
+        "sequence_id": None,
         "extra": None,
     }
 
@@ -103,6 +106,7 @@ def test_ticker_fills_every_column_of_upbits_own() -> None:
     ticker = row("ticker", samples.TICKER)
     others = {"best_ask_price", "best_ask_size", "best_bid_price", "best_bid_size"}
     others |= {"open_price_24h", "high_price_24h", "low_price_24h"}
+    others |= {"best_ask_contracts", "best_bid_contracts", "trade_volume_contracts"}
     assert {name for name, value in ticker.items() if value is None} == {"delisting_date", "extra"} | others
     assert ticker["acc_trade_price"] == Decimal("95088751392.90992")
     assert ticker["highest_52_week_price"] == 169_900_000
