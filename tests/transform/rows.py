@@ -49,8 +49,9 @@ def orderbook(event_at: datetime, ask: str, bid: str, **more: Any) -> Row:
 
 
 def candle(event_at: datetime, volume: str, updated_at: datetime, interval: str = "1m", **more: Any) -> Row:
-    """One state of one bar of the exchange."""
+    """One state of one bar of the exchange, received when it was updated."""
     row = {
+        "received_at": max(event_at, updated_at),
         "interval": interval,
         "event_at": event_at,
         **dict.fromkeys(("open", "high", "low", "close"), "100"),

@@ -46,7 +46,9 @@ def _everything(chance: random.Random) -> list[tuple[str, Row]]:
                 rows.append(("candle", candle(start, volume, start, interval, source="rest", market=market, **prices)))
     for n in range(40):
         minute = at("10:00") + timedelta(minutes=4 * n)
-        rows.append(("trade", trade(n, minute, str(90 + n % 3), market="BTC-USDT", exchange="binance", size="3000")))
+        # A price that no premium explains, so that the pair is suspect, and one that is a coin of the same kind.
+        for exchange, price, size in (("binance", 90 + n % 3, "3000"), ("okx", f"1.0{n % 3}", "2000000")):
+            rows.append(("trade", trade(n, minute, str(price), market="BTC-USDT", exchange=exchange, size=size)))
     for n in range(12):
         moment = at("10:00") + timedelta(minutes=5 * n)
         document = {"trade_price": 100 + n, "opening_price": 99, "acc_trade_price_24h": 1000 * (n + 1)}
