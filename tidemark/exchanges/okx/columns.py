@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,8 @@ _DECIMAL_BYTES: Final = 16
 #: Columns without which a trade is left to the record parser.
 _OF_EVERY_TRADE: Final = frozenset(("trade_id", "event_at", "price", "size", "side"))
 _TIME: Final = pa.timestamp("us", "UTC")
+#: The volumes of a bar by their position, before it is known of what they are.
+_VOLUMES: Final = ("_first_volume", "_second_volume", "_third_volume")
 
 
 def _channel_of(dataset: str) -> Convert:
@@ -72,70 +75,105 @@ def _confirmed(value: object, _: str) -> bool:
 # --- amounts of contracts into coins ------------------------------------------------------------------------
 
 
+class _Unit(NamedTuple):
+    """What sizes of an instrument count.
+
+    ``factor``: coins in one, as a whole number over a power of ten; (0, 0) where the price or the time decide.
+    """
+
+    instrument: symbols.Instrument
+    is_spot: bool
+    is_known: bool
+    is_fixed: bool
+    factor: tuple[int, int]
+
+
+@lru_cache(maxsize=8192)
+def _unit(code: str) -> _Unit:
+    instrument = symbols.instrument(code)
+    is_known = sizes.is_countable(instrument)
+    factor = sizes.factor(instrument) if is_known else Decimal(1)
+    fraction = (0, 0) if factor is None else _fraction(factor)
+    return _Unit(instrument, instrument.kind == "spot", is_known, factor is not None, fraction)
+
+
+class _Units:
+    """The units of a batch's rows: ``units`` of its different instruments, ``of_row`` the number of each row's."""
+
+    def __init__(self, batch: Rows) -> None:
+        self.of_row, words = batch.words("code")
+        self.units = [_unit(word) for word in words]
+        self.only_spot = all(unit.is_spot for unit in self.units)
+
+    def where(self, attribute: str) -> npt.NDArray[np.bool_]:
+        """Which units have the attribute."""
+        return np.asarray([getattr(unit, attribute) for unit in self.units], np.bool_)
+
+
 def _trade_size(batch: Rows) -> None:
-    codes, words = batch.words("code")
+    units = _Units(batch)
     counts = batch.columns["_size"]
-    batch.columns["size"] = _coins(batch, counts, batch.columns["price"], codes, words)
-    batch.columns["size_contracts"] = _contracts(counts, codes, words)
+    batch.columns["size"] = _coins(batch, units, counts, batch.columns["price"])
+    _add_contracts(batch, units, "size_contracts", counts)
 
 
 def _ticker_sizes(batch: Rows) -> None:
-    codes, words = batch.words("code")
+    units = _Units(batch)
     for name, contracts, price in rows.TICKER_SIZES:
         if name in batch.columns:
             counts = batch.columns[name]
-            batch.columns[name] = _coins(batch, counts, batch.columns.get(price), codes, words)
-            batch.columns[contracts] = _contracts(counts, codes, words)
+            batch.columns[name] = _coins(batch, units, counts, batch.columns.get(price))
+            _add_contracts(batch, units, contracts, counts)
 
 
-def _contracts(counts: Any, codes: npt.NDArray[np.int32], words: list[str]) -> Any:
+def _add_contracts(batch: Rows, units: _Units, name: str, counts: Any) -> None:
     """The counts of contracts; null where coins are counted."""
-    spot = np.asarray([symbols.instrument(word).kind == "spot" for word in words], np.bool_)[codes]
-    return pc.if_else(pa.array(spot), pa.scalar(None, counts.type), counts) if spot.any() else counts
+    values = _either(units.where("is_spot")[units.of_row], None, counts)
+    if values is not None:
+        batch.columns[name] = values
 
 
 def _level_sizes(batch: Rows) -> None:
     """The levels' sizes; each level is of the instrument of its row."""
-    codes, words = batch.words("code")
+    units = _Units(batch)
+    if units.only_spot:
+        return
     for side in ("ask", "bid"):
         prices, counts = batch.columns[f"{side}_prices"], batch.columns[f"{side}_sizes"]
         lengths = np.diff(counts.offsets.to_numpy())
         of_row = np.repeat(np.arange(batch.count), lengths)
-        flat = _coins(batch, counts.values, prices.values, codes[of_row], words, of_row, keep_unknown=True)
+        flat = _coins(batch, units, counts.values, prices.values, of_row)
         mask = pc.invert(counts.is_valid()) if counts.null_count else None
         batch.columns[f"{side}_sizes"] = pa.ListArray.from_arrays(counts.offsets, flat, mask=mask)
-    units = [None if sizes.is_countable(symbols.instrument(word)) else rows.IN_CONTRACTS for word in words]
-    if any(units):
-        batch.columns["size_unit"] = pa.array(units, pa.string()).take(pa.array(codes))
+    names = [None if unit.is_known else rows.IN_CONTRACTS for unit in units.units]
+    if any(names):
+        batch.columns["size_unit"] = pa.array(names, pa.string()).take(pa.array(units.of_row))
 
 
 def _coins(
     batch: Rows,
+    units: _Units,
     counts: Any,
     prices: Any,
-    codes: npt.NDArray[np.int32],
-    words: list[str],
     of_row: npt.NDArray[np.int64] | None = None,
-    *,
-    keep_unknown: bool = False,
 ) -> Any:
     """Counts of contracts as coins: by one factor an instrument, or one by one where price or time matter.
 
-    Those of a contract of unknown size are null, or contracts still (``keep_unknown``).
+    ``of_row``: the row of each count, where a row has several (levels). Counts of a contract of unknown size are null,
+    those of levels stay contracts.
     """
-    instruments = [symbols.instrument(word) for word in words]
-    unknown = np.asarray([not sizes.is_countable(one) for one in instruments], np.bool_)
-    factors = [Decimal(1) if u else sizes.factor(one) for one, u in zip(instruments, unknown, strict=True)]
+    if units.only_spot:
+        return counts
+    which = units.of_row if of_row is None else units.of_row[of_row]
     values = np.frombuffer(counts.buffers()[1], np.uint8, len(counts) * _DECIMAL_BYTES, counts.offset * _DECIMAL_BYTES)
-    scaled = [(0, 0) if factor is None else _fraction(factor) for factor in factors]
-    products, fits = native.multiply(values, codes, scaled)
+    products, fits = native.multiply(values, which, [unit.factor for unit in units.units])
     valid = _valid(counts)
     refused = ~fits & valid
-    if not keep_unknown:
-        valid = valid & ~unknown[codes]
-    by_itself = np.asarray([factor is None for factor in factors], np.bool_)[codes] & valid
+    if of_row is None:
+        valid = valid & units.where("is_known")[which]
+    by_itself = ~units.where("is_fixed")[which] & valid
     if by_itself.any():
-        found, wrong = _one_by_one(batch, counts, prices, by_itself, codes, words, of_row)
+        found, wrong = _one_by_one(batch, units, counts, prices, by_itself, of_row)
         products.reshape(-1, _DECIMAL_BYTES)[by_itself] = found[0]
         valid[by_itself] = found[1]
         refused[wrong] = True
@@ -149,11 +187,10 @@ def _coins(
 
 def _one_by_one(
     batch: Rows,
+    units: _Units,
     counts: Any,
     prices: Any,
     which: npt.NDArray[np.bool_],
-    codes: npt.NDArray[np.int32],
-    words: list[str],
     of_row: npt.NDArray[np.int64] | None,
 ) -> tuple[tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]], list[int]]:
     """The coins of these counts by the record parser's function: bytes and validity, and the places that it refuses."""
@@ -164,8 +201,9 @@ def _one_by_one(
         row = at if of_row is None else int(of_row[at])
         price = None if prices is None else prices[at].as_py()
         moment = None if times is None else times[row].as_py()
+        instrument = units.units[units.of_row[row]].instrument
         try:
-            found.append(sizes.coins(symbols.instrument(words[codes[at]]), counts[at].as_py(), price, moment))
+            found.append(sizes.coins(instrument, counts[at].as_py(), price, moment))
         except Unparsable:
             found.append(None)
             wrong.append(at)
@@ -207,6 +245,31 @@ def _book_numbers(batch: Rows) -> None:
         if name in batch.columns:
             given = batch.columns[name]
             batch.columns[name] = pc.if_else(pc.equal(given, nothing), pa.scalar(None, given.type), given)
+
+
+def _volumes(batch: Rows) -> None:
+    """A bar of a spot market has its volumes in coins and money; one of a contract has contracts before these."""
+    units = _Units(batch)
+    first, second, third = (batch.columns.pop(name, None) for name in _VOLUMES)
+    spot = units.where("is_spot")[units.of_row]
+    for name, of_spot, of_contract in (
+        ("volume_contracts", None, first),
+        ("volume_base", first, second),
+        ("volume_quote", second, third),
+    ):
+        values = _either(spot, of_spot, of_contract)
+        if values is not None:
+            batch.columns[name] = values
+
+
+def _either(which: npt.NDArray[np.bool_], one: Any, other: Any) -> Any:
+    """Values of ``one`` where ``which``, else of ``other``; None stands for a column of nulls."""
+    if one is other or which.all():
+        return one
+    if not which.any():
+        return other
+    null = pa.scalar(None, (other if one is None else one).type)
+    return pc.if_else(pa.array(which), null if one is None else one, null if other is None else other)
 
 
 def _updated_at(batch: Rows) -> None:
@@ -252,14 +315,13 @@ def _ticker(layout: Layout, *, spot: bool) -> Shape:
     )
 
 
-def _candle(*, spot: bool) -> Shape:
-    volumes = ("volume_base", "volume_quote", None) if spot else ("volume_contracts", "volume_base", "volume_quote")
+def _candle() -> Shape:
     return Shape(
         "candle",
         columns=(
             Column((0,), "event_at", unix_time, required=True),
             *(Column((n,), name, decimal) for n, name in enumerate(("open", "high", "low", "close"), 1)),
-            *(Column((n,), name, decimal) for n, name in enumerate(volumes, 5)),
+            *(Column((n,), name, decimal) for n, name in enumerate(_VOLUMES, 5)),
             Column((8,), "is_closed", _confirmed, never_null=True),
         ),
         event=_EVENT,
@@ -268,10 +330,10 @@ def _candle(*, spot: bool) -> Shape:
         around=(
             Column(("arg", "channel"), "interval", _interval, required=True),
             Column(("arg", "instId"), "market", _market, required=True),
-            Column(("arg", "instId"), "code", _code_of(spot), required=True),
+            Column(("arg", "instId"), "code", _code_of(None), required=True),
         ),
         constants={"exchange": symbols.NAME},
-        derive=(_updated_at,),
+        derive=(_volumes, _updated_at),
         empty_is_null=True,
         lengths=(rows.LEAST_VALUES, *range(rows.ALL_VALUES, 63)),
     )
@@ -301,7 +363,7 @@ SHAPES: Final = {
         ),
     ),
     "ticker": (_ticker(rows.CONTRACT_TICKER, spot=False), _ticker(rows.SPOT_TICKER, spot=True)),
-    "candle": (_candle(spot=False), _candle(spot=True)),
+    "candle": (_candle(),),
     "depth": (
         Shape(
             "depth",
