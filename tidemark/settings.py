@@ -218,7 +218,7 @@ class ReportSettings(Role):
 
     languages: tuple[Literal["en", "ko"], ...] = ("en", "ko")
     #: How long after KST midnight the report waits for complete coverage, minutes.
-    wait_minutes: int = Field(default=30, ge=0)
+    wait_minutes: int = Field(default=60, ge=0)
     #: Folder for the digest page; empty: no page is written.
     page_dir: str = ""
 

@@ -278,6 +278,11 @@ class Link(WSListener):
         else:
             self._transport.send(_TEXT, message)
 
+    def record_alive(self) -> None:
+        """Put on record that the connection stands, so that a quiet one is not taken for a dead one."""
+        if self.ended_for is None and self.opened_at is not None:
+            self._send(*records.connection_record(self._connection(alive_at=datetime.now(UTC), frames=self.frames)))
+
     def ask_turn(self, end: End, reason: str) -> None:
         """Wish for another connection in this one's place; the first wish stands."""
         if not self.turn.done():

@@ -51,8 +51,8 @@ def oversized(exchange: str, frame: bytes, dataset: str, headers: Headers, recei
 
 
 def connection_record(record: ConnectionRecord) -> Record:
-    """The record that says a connection was opened or closed. It carries no frame number."""
-    at = record.closed_at or record.opened_at
+    """The record of a connection that was opened, is alive or was closed. It carries no frame number."""
+    at = record.closed_at or record.alive_at or record.opened_at
     name = record.connection.encode()
     headers: Headers = {
         "received_ns": str(unix_ns(at)).encode(),

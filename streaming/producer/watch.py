@@ -1,15 +1,17 @@
-"""Whether a connection is well: it lives, its subscription stands, and every stream of it brings what it should.
+"""Judge whether a connection is well: it lives, its subscription stands, and its streams bring what they usually do.
 
-Lives here: looking at one connection, again and again, and what follows from it. Doesn't: counting frames (``link``),
-replacing the connection (``session``).
+Contains: looking at one connection again and again, and what follows from it. Does not contain: the usual rate of a
+stream (``usual``), counting frames (``link``), replacing the connection (``session``).
 
-"Connected but silent" is a fault. What is silent for the first time asks for another connection after its time; each
-time that it doesn't help, the time doubles, for some markets are just quiet. What brings data again is trusted again.
+"Connected but silent" is a fault. A stream is silent when far more frames are missing than its own usual rate and the
+connection's present pace explain: a quiet market is no fault. A stream whose rate is unknown gets much longer. Each
+time that another connection does not help, the time doubles. A stream that brings data again is trusted again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import Counter
 from collections.abc import Hashable
@@ -19,6 +21,7 @@ import structlog
 
 from streaming.producer.counts import End, ExchangeCounts
 from streaming.producer.link import Link, Stream
+from streaming.producer.usual import Usual
 from tidemark.exchanges.base import Exchange
 from tidemark.settings import ProducerSettings
 
@@ -28,17 +31,31 @@ log = structlog.get_logger()
 _FIRST_LOOK_S: Final = 30.0
 #: So many intervals of pings without any sign of life, and a connection is dead.
 _PINGS_UNANSWERED: Final = 2.5
+#: How often a connection that stands says so on record; ``completeness.silence`` waits for five of them.
+_ALIVE_EVERY_S: Final = 60.0
 #: Planned rotation happens at some moment between these parts of a connection's lifetime.
 _ROTATION: Final = (0.80, 0.95)
 _MOST_DOUBLINGS: Final = 6
+#: So many frames must be missing by the stream's usual rate: calm hours have a tenth of the frames of busy ones, and
+#: even then a pause of ten times the usual one comes by chance once in 20,000.
+_MISSED: Final = 100.0
+#: The whole connection's calm explains a stream's silence down to this part of its usual rate.
+_LEAST_PACE: Final = 0.05
+#: A stream whose usual rate is unknown is given so many times its limit.
+_UNKNOWN: Final = 12
 _NAMED: Final = 50
 
 
 class Patience:
-    """How much longer than usual to wait for what has been a fault before; kept across connections."""
+    """How much longer to wait for what has been a fault before, and usual rates; kept across connections."""
 
     def __init__(self) -> None:
         self._faults: Counter[Hashable] = Counter()
+        self._usual: dict[Hashable, Usual] = {}
+
+    def usual(self, what: Hashable) -> Usual:
+        """What a stream usually brings."""
+        return self._usual.setdefault(what, Usual())
 
     def factor(self, what: Hashable) -> int:
         """1, doubled with every fault in a row."""
@@ -54,18 +71,19 @@ class Patience:
 
 
 class _Quiet:
-    """Since when a counter has stood still."""
+    """Since when a counter has stood still, and how many frames the connection had brought by then."""
 
-    __slots__ = ("count", "since")
+    __slots__ = ("count", "of_all", "since")
 
     def __init__(self, now: float) -> None:
         self.count = 0
+        self.of_all = 0
         self.since = now
 
-    def look(self, count: int, now: float) -> float:
-        """For how long it has, in seconds."""
+    def look(self, count: int, now: float, of_all: int = 0) -> float:
+        """Seconds for which the counter has stood still."""
         if count != self.count:
-            self.count, self.since = count, now
+            self.count, self.since, self.of_all = count, now, of_all
         return now - self.since
 
 
@@ -93,8 +111,9 @@ class Watch:
         now = asyncio.get_running_loop().time()
         self._opened = now
         self._asked: float | None = None
-        self._pinged = now
+        self._pinged = self._recorded = now
         self._life = _Quiet(now)
+        self._everything = _Quiet(now)
         self._datasets = {dataset: _Quiet(now) for dataset in link.plan.datasets}
         self._streams = self._expected(now)
         self._acks_judged = acknowledgements == 0
@@ -124,6 +143,9 @@ class Watch:
         if now - self._pinged >= self._producer.ping_interval_s:
             self._pinged = now
             link.keep_alive(self._exchange.keep_alive)
+        if now - self._recorded >= _ALIVE_EVERY_S:
+            self._recorded = now
+            link.record_alive()
         if link.paused:  # nothing is read: no silence can be told from a pause
             self._start_over(now)
             return
@@ -140,7 +162,7 @@ class Watch:
 
     def _start_over(self, now: float) -> None:
         for quiet in (self._life, *self._datasets.values(), *self._streams.values()):
-            quiet.since = now
+            quiet.since, quiet.of_all = now, self._link.frames
         self._asked = None if self._asked is None else now
 
     def _lives(self, now: float) -> bool:
@@ -176,6 +198,7 @@ class Watch:
         frames: Counter[str] = Counter()
         for stream in self._link.streams.values():
             frames[stream.dataset] += stream.frames
+        self._judge((), self._everything, sum(frames[dataset] for dataset in self._datasets), math.inf, now)
         for dataset, quiet in self._datasets.items():
             self._judge((dataset,), quiet, frames[dataset], self._producer.dataset_quiet_s, now)
         for key, quiet in self._streams.items():
@@ -184,17 +207,33 @@ class Watch:
         self._counts.silent_streams[self._link.name] = self._silent
 
     def _judge(self, what: tuple[str, ...], quiet: _Quiet, count: int, limit_s: float, now: float) -> None:
-        known = quiet.count
-        silent_s = quiet.look(count, now)
+        """Judge one stream (dataset and code), one dataset, or (an empty ``what``) count all of the connection."""
+        known, since = quiet.count, quiet.since
+        silent_s = quiet.look(count, now, self._everything.count)
+        if count != known and known:
+            self._patience.usual(what).heard(count - known, now - since)
         if count != known and now - self._opened > limit_s / 2:  # a snapshot at the beginning proves nothing
             self._patience.found(what)
-        self._silent += silent_s > limit_s
+        if silent_s <= limit_s or not self._is_silent(what, quiet, silent_s, limit_s):
+            return
+        self._silent += 1
         if silent_s > limit_s * self._patience.factor(what) and not self._link.turn.done():
             self._patience.lost(what)
             self._counts.silences[what[0]] += 1
             said = f"nothing of {' '.join(what)} for {silent_s:.0f} s"
             log.warning("connected but silent", connection=self._link.name, said=said)
             self._link.ask_turn(End.SILENT, said)
+
+    def _is_silent(self, what: tuple[str, ...], quiet: _Quiet, silent_s: float, limit_s: float) -> bool:
+        """Whether a silence longer than the limit is more than a quiet market."""
+        expected = self._patience.usual(what).expected(silent_s)
+        if expected is None:
+            # Nothing of a whole dataset is a fault at once. One market may be without a trade for hours.
+            return len(what) == 1 or silent_s > limit_s * _UNKNOWN * self._patience.factor(what)
+        everything = self._patience.usual(()).expected(silent_s)
+        brought = self._everything.count - quiet.of_all
+        pace = 1.0 if not everything or not brought else max(_LEAST_PACE, min(1.0, brought / everything))
+        return expected * pace > _MISSED * self._patience.factor(what)
 
     def _codes(self, now: float) -> None:
         """Say which codes bring nothing: an exchange may pass over unknown ones in silence."""

@@ -4,20 +4,20 @@ Lives here: laying what is in the lake (its listing, not the ledger) beside the 
 (``lake.chain``), asking the broker (``watermarks``).
 
 A loaded object that has gone from the lake is red at once, whichever it was and however old. An hour that is behind its
-watermark is open until shortly after it is over (``LANDING_GRACE``), then red.
+watermark is open until an hour after it is over (``LOADING_GRACE``), then red: until then the sink is merely late.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from tidemark import naming
-from tidemark.completeness.loads import Landing
-from tidemark.completeness.verdicts import LANDING_GRACE, NAMED, Scope, Status, Verdict, hour_of, span
+from tidemark.completeness.loads import Landing, Load
+from tidemark.completeness.verdicts import LOADING_GRACE, NAMED, Scope, Status, Verdict, hour_of, span
 from tidemark.completeness.watermarks import Watermark
 from tidemark.lake.chain import Chain, Span, walk
 
@@ -98,12 +98,47 @@ def caught_up(landings: Iterable[Landing], watermarks: Iterable[Watermark], hour
     for mark in watermarks:
         if hour is None or mark.hour_at <= hour:
             latest[mark.chain] = max(mark.high, latest.get(mark.chain, 0))
+    return holds(loaded_spans(landings), latest)
+
+
+def loaded_spans(landings: Iterable[Landing]) -> dict[Chain, list[Span]]:
+    """First and last offset of every loaded object of each chain."""
     loaded: dict[Chain, list[Span]] = defaultdict(list)
     for landing in landings:
         for load in landing.loads:
             if load.chained:
                 loaded[Chain(landing.topic, load.cluster, load.epoch, load.partition)].append((load.start, load.end))
-    return bool(latest) and all(_missing(loaded.get(chain, []), (0, high - 1)) == [] for chain, high in latest.items())
+    return loaded
+
+
+def holds(loaded: Mapping[Chain, list[Span]], ends: Mapping[Chain, int]) -> bool:
+    """Whether every offset below ``ends`` is loaded. Without a partition there is no evidence, so the answer is no."""
+    return bool(ends) and all(not _missing(loaded.get(chain, []), (0, end - 1)) for chain, end in ends.items())
+
+
+def received_until(landings: Iterable[Landing], ends: Mapping[Chain, int], now: datetime) -> datetime | None:
+    """Up to when everything that was received is loaded, by the receive times of the loaded objects.
+
+    A partition that is loaded up to its end counts until ``now``, any other until the last receipt before its first
+    missing offset. None: nothing of some partition is loaded, or there is no partition.
+    """
+    loads: dict[Chain, list[Load]] = defaultdict(list)
+    for landing in landings:
+        for load in landing.loads:
+            if load.chained:
+                loads[Chain(landing.topic, load.cluster, load.epoch, load.partition)].append(load)
+    moments = [_received_until(loads.get(chain, []), end, now) for chain, end in ends.items()]
+    return min((at for at in moments if at is not None), default=None) if None not in moments else None
+
+
+def _received_until(loads: Sequence[Load], end: int, now: datetime) -> datetime | None:
+    following, received = 0, None
+    for load in sorted(loads, key=lambda one: one.start):
+        if load.start > following:
+            break
+        if load.end >= following:
+            following, received = load.end + 1, load.received_max or received
+    return now if following >= end else received
 
 
 def _cover(hour: _Hour, mark: Watermark, spans: list[Span]) -> None:
@@ -180,7 +215,7 @@ def _hours_of(problem: Problem, watermarks: Sequence[Watermark], landing: Landin
 
 
 def _verdict(frame: Scope, dataset: str, hour_at: datetime, hour: _Hour) -> Verdict:
-    late = frame.over(hour_at, LANDING_GRACE)
+    late = frame.over(hour_at, LOADING_GRACE)
     problems = [*hour.problems, *(hour.behind if late and not hour.problems else [])]
     status: Status = "red" if problems else "open" if hour.behind or not hour.watermark else "green"
     detail: dict[str, Any] = {}

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from functools import cache
+from datetime import datetime, timedelta
+from typing import Final
 
 from tidemark import naming
 from tidemark.completeness import (
@@ -29,12 +29,15 @@ from tidemark.completeness import (
 )
 from tidemark.completeness.gaps import Gap, KnownGap
 from tidemark.completeness.loads import Landing, landing, table_exists
-from tidemark.completeness.verdicts import HOUR, LANDING_GRACE, Scope, Verdict, hour_of, scope, settled, write
-from tidemark.completeness.watermarks import Watermark
+from tidemark.completeness.verdicts import HOUR, RECEIVING_GRACE, Scope, Verdict, scope, settled, write
+from tidemark.completeness.watermarks import Captured, Watermark
 from tidemark.completeness.witness import Carried
 from tidemark.lake.store import ObjectStore
 from tidemark.settings import KafkaSettings
 from tidemark.warehouse.connection import Connection
+
+#: An object that holds the end of an hour may reach so far into the next one.
+_OBJECT: Final = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def check(
         StoreUnavailableError: the lake doesn't answer.
     """
     frame = scope(connection, exchange, start, end, now)
-    note = watermarks.capture(connection, kafka, frame, carried.datasets)
+    captured = watermarks.capture(connection, kafka, frame, carried.datasets)
     with _snapshot(connection):
         row = connection.execute("SELECT now()").fetchone()
         checked_at = row[0] if row else now
@@ -74,20 +77,26 @@ def check(
         marks = {
             d: watermarks.known(connection, naming.raw_topic(exchange, d)) for d in datasets if d in carried.datasets
         }
-        found = _verdicts(connection, frame, landings, marks, timeless=kafka.memory)
+        heard_until = _heard_until(frame, captured, landings, marks, timeless=kafka.memory)
+        has_caught_up = _caught_up(frame, heard_until)
+        found = _verdicts(connection, frame, landings, marks, has_caught_up, timeless=kafka.memory)
         looked = _looked(connection, carried)
         losses = lost.find(connection, exchange, found, landings)
-        holes = [*_silences(connection, frame, landings, marks if note is None else {}), *(one.gap for one in losses)]
-        known = _known(connection, frame, holes)
+        alive = silence.refuted(connection, exchange)
+        refuted = {one.gap.key for one in gaps.known(connection, exchange) if one.gap_id in alive} if alive else set()
+        silences = [gap for gap in _silences(connection, frame, heard_until) if gap.key not in refuted]
+        holes = [*silences, *(one.gap for one in losses)]
+        known = [one for one in _known(connection, frame, holes) if one.gap_id not in alive]
         found = lost.explained(found, losses, {one.gap.key: one for one in known})
-        loaded = _loaded(connection, frame, landings, marks, answered=note is None)
-        witnessed = witness.check(connection, frame, carried, loaded, known)
+        witnessed = witness.check(connection, frame, carried, _loaded(connection, frame, heard_until), known)
     verdicts = settled(frame, [*found, *witnessed.verdicts], looked)
     if not dry_run:
         write(connection, frame, verdicts, checked_at)
         gaps.write(connection, exchange, holes)
+        gaps.refute(connection, alive)
         gaps.reconcile(connection, exchange, witnessed.gaps, witnessed.judged)
-    return Checked(exchange, tuple(verdicts), (*holes, *witnessed.gaps), (note,) if note else ())
+    notes = (captured.note,) if captured.note else ()
+    return Checked(exchange, tuple(verdicts), (*holes, *witnessed.gaps), notes)
 
 
 def _verdicts(
@@ -95,10 +104,11 @@ def _verdicts(
     frame: Scope,
     landings: dict[str, Landing],
     marks: dict[str, list[Watermark]],
+    has_caught_up: Callable[[datetime], bool],
     *,
     timeless: bool,
 ) -> list[Verdict]:
-    found = socket.check(connection, frame, _caught_up(frame, landings, marks))
+    found = socket.check(connection, frame, has_caught_up)
     for dataset, seen in landings.items():
         if dataset in marks:
             found += chain.check(frame, dataset, seen, marks[dataset], timeless=timeless)
@@ -124,17 +134,42 @@ def _looked(connection: Connection, carried: Carried) -> set[tuple[str, int]]:
     }
 
 
-def _silences(
-    connection: Connection, frame: Scope, landings: dict[str, Landing], marks: dict[str, list[Watermark]]
-) -> list[Gap]:
-    """Gaps that no load can shorten any more. Without a broker nothing is known about that: ``marks`` are empty."""
-    caught_up = _caught_up(frame, landings, marks)
+def _heard_until(
+    frame: Scope,
+    captured: Captured,
+    landings: dict[str, Landing],
+    marks: dict[str, list[Watermark]],
+    *,
+    timeless: bool,
+) -> datetime | None:
+    """The moment up to which the ledger holds everything that the broker got; None: unknown.
+
+    What is not loaded yet is no evidence of anything, so no verdict and no gap may rest on the time after it.
+    """
     everything = [mark for found in marks.values() for mark in found]
-    all_loaded = chain.caught_up(landings.values(), everything, None)
-    settled_hours = [mark.hour_at + HOUR for mark in everything if caught_up(mark.hour_at)]
-    heard_until = frame.now if all_loaded else max(settled_hours, default=None)
+    loaded = chain.loaded_spans(landings.values())
+    for frontier in captured.frontiers:
+        # Partitions of a cluster or an epoch before have no frontier, and their watermarks.
+        before = {m.chain: m.high for m in everything if m.chain not in frontier.ends and m.high}
+        if chain.holds(loaded, {**before, **frontier.ends}):
+            return frontier.moment
+    if not captured.frontiers:
+        return None
+    received = chain.received_until(landings.values(), captured.frontiers[0].ends, frame.now) if timeless else None
+    past: dict[datetime, datetime] = {}
+    for mark in everything:
+        if mark.until is not None:
+            past[mark.hour_at] = min(mark.until, past.get(mark.hour_at, mark.until))
+    moments = [until for hour, until in past.items() if chain.caught_up(landings.values(), everything, hour)]
+    return max([*moments, *([received] if received else [])], default=None)
+
+
+def _silences(connection: Connection, frame: Scope, heard_until: datetime | None) -> list[Gap]:
+    """Gaps that no load can shorten any more: those that ended before ``heard_until``, and those that had not then."""
+    if heard_until is None:
+        return []
     found = silence.find(connection, frame, heard_until)
-    return [g for g in found if g.to_at is None or all_loaded or caught_up(hour_of(g.to_at))]
+    return [gap for gap in found if gap.to_at is None or gap.to_at <= heard_until]
 
 
 def _known(connection: Connection, frame: Scope, holes: list[Gap]) -> list[KnownGap]:
@@ -147,49 +182,37 @@ def _known(connection: Connection, frame: Scope, holes: list[Gap]) -> list[Known
     return [one for one in book if one.gap.key not in grown] + fresh
 
 
-def _loaded(
-    connection: Connection,
-    frame: Scope,
-    landings: dict[str, Landing],
-    marks: dict[str, list[Watermark]],
-    *,
-    answered: bool,
-) -> Callable[[datetime], bool]:
-    """Whether the ledger holds all that came in of an event hour, and what followed it in the next receive hour.
+def _loaded(connection: Connection, frame: Scope, heard_until: datetime | None) -> Callable[[datetime], bool]:
+    """Whether the ledger holds all that came in of an event hour, and what followed it for ``RECEIVING_GRACE``.
 
-    What happened in an hour is mostly received in it; a day that is played again is received later.
+    What happens in an hour is received in it or shortly after; a day that is played again is received later.
     """
-    everything = [mark for found in marks.values() for mark in found]
     received: dict[datetime, datetime] = dict(
         connection.execute(
-            """SELECT b.hour_at, max(l.hour_at) FROM ops.load_hour AS b JOIN ops.load_ledger AS l USING (load_id)
-            WHERE l.exchange = %s AND l.kind = 'data' AND b.hour_at >= %s GROUP BY 1""",
+            """SELECT b.hour_at, max(l.received_max) FROM ops.load_hour AS b JOIN ops.load_ledger AS l USING (load_id)
+            WHERE l.exchange = %s AND l.kind = 'data' AND b.hour_at >= %s AND l.received_max IS NOT NULL GROUP BY 1""",
             [frame.exchange, min((h for _, h, _ in frame.standing), default=frame.start)],
         ).fetchall()
     )
 
-    @cache
     def answer(hour_at: datetime) -> bool:
-        if not (answered and frame.over(hour_at, LANDING_GRACE)):
+        if heard_until is None or not frame.over(hour_at, RECEIVING_GRACE):
             return False
-        until = max(received.get(hour_at, hour_at), hour_at + HOUR)
-        due = [mark for mark in everything if mark.hour_at <= until]
-        return not due or chain.caught_up(landings.values(), due, until)
+        over = hour_at + HOUR
+        last = received.get(hour_at, over)
+        live = last <= over + _OBJECT
+        return heard_until >= max(over + RECEIVING_GRACE, min(frame.now, last if live else last + RECEIVING_GRACE))
 
     return answer
 
 
-def _caught_up(
-    frame: Scope, landings: dict[str, Landing], marks: dict[str, list[Watermark]]
-) -> Callable[[datetime], bool]:
-    """Whether the ledger holds all that the broker got in an hour, and in the next: a record may be late by a retry."""
-    everything = [mark for found in marks.values() for mark in found]
-    hours = {mark.hour_at for mark in everything}
+def _caught_up(frame: Scope, heard_until: datetime | None) -> Callable[[datetime], bool]:
+    """Whether the ledger holds all that the broker got in an hour, and shortly after it."""
 
-    @cache
     def answer(hour_at: datetime) -> bool:
-        over = frame.over(hour_at, LANDING_GRACE) and hour_at in hours
-        return over and chain.caught_up(landings.values(), everything, hour_at + HOUR)
+        if heard_until is None or not frame.over(hour_at, RECEIVING_GRACE):
+            return False
+        return heard_until >= min(frame.now, hour_at + HOUR + RECEIVING_GRACE)
 
     return answer
 

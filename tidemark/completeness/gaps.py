@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -54,6 +54,11 @@ UPDATE ops.gap SET
     repaired_at = coalesce(repaired_at, now()),
     said = CASE WHEN repaired_rows > 0 THEN said ELSE 'it was only late' END
 WHERE gap_id = ANY(%s)
+"""
+_REFUTE: Final = """
+UPDATE ops.gap SET state = 'nothing_missing', to_at = coalesce(to_at, %s), repaired_at = now(),
+    said = 'the connection was alive: it was only quiet, or its frames were loaded late'
+WHERE gap_id = %s
 """
 _KNOWN: Final = """
 SELECT gap_id, stream, market, from_at, to_at, cause, detail, state, said, attempts, asked_at,
@@ -179,6 +184,12 @@ def reconcile(connection: Connection, exchange: str, found: Sequence[Gap], judge
             if (stream, from_at, cause) not in keys and _judged(dataset, cause, from_at, to_at, judged)
         ]
         connection.execute(_SETTLE, [gone])
+
+
+def refute(connection: Connection, alive: Mapping[int, datetime]) -> None:
+    """Settle gaps whose connections were alive at these times, so that nothing was missed."""
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.executemany(_REFUTE, [(at, gap_id) for gap_id, at in sorted(alive.items())])
 
 
 def known(

@@ -4,10 +4,10 @@ Lives here: the stretches of each connection from its records (``raw.system_v1``
 each dataset and market. Doesn't: frames lost within a connection (``socket``), the book of gaps (``gaps``).
 
 A connection lasts from its ``open`` to its ``close`` record; one whose line went dead, until it was last heard. One
-that was killed leaves no ``close``: it lasts until the last frame that reached raw. Gaps are written once the ledger
-has caught up, so that a late load can't shorten them. A gap ends when the next connection was sure to hear what it
-had asked for, not when it was opened: an exchange follows a subscription a moment later, and says nothing. A stream
-that nobody has heard since stands with an open end.
+that was killed leaves no ``close``: it lasts until the last frame or ``alive`` record that reached raw. Gaps are
+written once the ledger has caught up, so that a late load can't shorten them. A gap ends when the next connection was
+sure to hear what it had asked for, not when it was opened: an exchange follows a subscription a moment later, and says
+nothing. A stream that nobody has heard since stands with an open end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tidemark.completeness.verdicts import Scope
 from tidemark.warehouse.connection import Connection
 
 _LOOK_BACK: Final = timedelta(days=7)
-#: A connection that says nothing for so long counts as gone (every exchange sends something far more often).
+#: A connection of which nothing is on record for so long counts as gone (it says every minute that it is alive).
 _SILENCE: Final = timedelta(minutes=5)
 
 #: How a producer's reason begins when a connection stood and said nothing.
@@ -45,6 +45,13 @@ SELECT max(received_at) FROM {table} WHERE load_id = ANY(%(loads)s) AND connecti
 """
 _NEXT_ROW: Final = """
 SELECT min(received_at) FROM {table} WHERE exchange = %(exchange)s AND received_at > %(after)s AND frame_no IS NOT NULL
+"""
+_KILLED: Final = """
+SELECT gap_id, detail ->> 'before', from_at FROM ops.gap
+WHERE exchange = %s AND cause = 'killed' AND state IN ('open', 'not_served') AND detail ? 'before'
+"""
+_LAST_RECORD: Final = """
+SELECT max(event_at) FROM raw.system_v1 WHERE exchange = %s AND connection = %s AND received_at >= %s
 """
 _OPEN: Final = "SELECT stream, from_at, cause, detail FROM ops.gap WHERE exchange = %s AND to_at IS NULL"
 
@@ -83,6 +90,18 @@ def find(connection: Connection, frame: Scope, heard_until: datetime | None = No
         if (stream, from_at, cause) not in known:
             found.append(Gap(stream, from_at, _next_frame(connection, frame.exchange, from_at), cause, detail))
     return [gap for gap in found if gap.to_at is None or gap.to_at >= frame.start]
+
+
+def refuted(connection: Connection, exchange: str) -> dict[int, datetime]:
+    """Gaps of connections that were not killed: what was loaded since proves them alive. By id, when that was."""
+    found = {}
+    for gap_id, name, from_at in connection.execute(_KILLED, [exchange]).fetchall():
+        row = connection.execute(_LAST_RECORD, [exchange, name, from_at]).fetchone()
+        signs = [row[0] if row else None, _last_frame(connection, name)]
+        alive_at = max((at for at in signs if at is not None), default=from_at)
+        if alive_at > from_at:
+            found[gap_id] = alive_at
+    return found
 
 
 def uncovered(stretches: Sequence[Stretch], heard_until: datetime | None = None) -> list[Gap]:
@@ -134,13 +153,17 @@ def _detail(before: Stretch, after: Stretch | None, codes: list[str]) -> dict[st
 def _stretches(connection: Connection, frame: Scope, heard_until: datetime | None) -> list[Stretch]:
     values = {"exchange": frame.exchange, "first": frame.start - _LOOK_BACK, "last": frame.end}
     records = connection.execute(_RECORDS, values).fetchall()
+    alive: dict[str, datetime] = {name: at for name, _, kind, at, *_ in records if kind == "alive"}
     ends = {name: (heard, reason) for name, _, kind, _, reason, _, heard, _ in records if kind == "close"}
     opened = [
         _opened(name, worker, at, asked, sure)
         for name, worker, kind, at, _, asked, _, sure in records
         if kind == "open"
     ]
-    return [_ended(connection, stretch, opened, ends.get(stretch.connection), heard_until) for stretch in opened]
+    return [
+        _ended(connection, one, opened, ends.get(one.connection), alive.get(one.connection), heard_until)
+        for one in opened
+    ]
 
 
 def _opened(
@@ -156,6 +179,7 @@ def _ended(
     stretch: Stretch,
     opened: Sequence[Stretch],
     closed: tuple[datetime, str | None] | None,
+    alive_at: datetime | None,
     heard_until: datetime | None,
 ) -> Stretch:
     if closed is not None:
@@ -168,7 +192,7 @@ def _ended(
     )
     if not followed and heard_until is None:
         return stretch
-    last = _last_frame(connection, stretch.connection) or stretch.opened_at
+    last = max(_last_frame(connection, stretch.connection) or stretch.opened_at, alive_at or stretch.opened_at)
     silent = heard_until is not None and heard_until - last > _SILENCE
     if not followed and not silent:
         return stretch

@@ -16,9 +16,9 @@ from typing import Any, Final, Literal
 from tidemark.warehouse.connection import Connection
 
 HOUR: Final = timedelta(hours=1)
-#: How long after an hour its last objects may take to land, before what is missing counts as lost.
-LANDING_GRACE: Final = timedelta(minutes=10)
-#: How long after an hour its objects may take to be loaded, before that counts as broken.
+#: How long what happened in an hour may take to be received: an exchange closes a bar late, a record is sent again.
+RECEIVING_GRACE: Final = timedelta(minutes=5)
+#: How long after an hour its objects may take to land and to be loaded, before that counts as broken.
 LOADING_GRACE: Final = HOUR
 _SEAL_AFTER: Final = HOUR
 #: How many ranges, paths or rows a verdict names.

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -33,6 +33,9 @@ _PASSING: Final = (
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
 )
+#: Frontiers are asked for in these steps, so many of them back from now.
+_STEP: Final = timedelta(minutes=5)
+_STEPS: Final = 24
 #: The identity that needs watermarks: its hours that were not green are asked for again.
 CHAIN: Final = 1
 
@@ -47,16 +50,36 @@ WHERE watermark.captured_at < excluded.hour_at + interval '1 hour' AND watermark
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """Offsets of one partition that were written in one receive hour: from ``low`` up to, not including, ``high``."""
+    """Offsets of one partition that were written in one receive hour: from ``low`` up to, not including, ``high``.
+
+    ``until`` is the moment up to which that is known: the hour's end, or when the broker was asked within it.
+    """
 
     chain: Chain
     hour_at: datetime
     low: int
     high: int
+    until: datetime | None = None
 
 
-def capture(connection: Connection, settings: KafkaSettings, frame: Scope, datasets: Sequence[str]) -> str | None:
-    """Ask the broker for the window's hours and keep the answer; a sentence when it didn't answer.
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """The first offset of each partition that the broker got at ``moment`` or later (aware)."""
+
+    moment: datetime
+    ends: Mapping[Chain, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What the broker answered: frontiers, latest first; without an answer there are none, and ``note`` says why."""
+
+    frontiers: tuple[Frontier, ...] = ()
+    note: str | None = None
+
+
+def capture(connection: Connection, settings: KafkaSettings, frame: Scope, datasets: Sequence[str]) -> Captured:
+    """Ask the broker for the window's hours, keep the answer, and return where it stood in the last hours.
 
     A broker that is away doesn't stop the check: hours without a watermark stay open.
     """
@@ -70,28 +93,31 @@ def capture(connection: Connection, settings: KafkaSettings, frame: Scope, datas
         }
     )
     try:
-        found = _patiently(lambda: list(_found(connection, consumer, settings, frame, datasets)))
+        found, frontiers = _patiently(lambda: _found(connection, consumer, settings, frame, datasets))
     except KafkaException as error:
         problem = f"no watermarks: the broker at {settings.bootstrap_servers} doesn't answer ({error.args[0].str()})"
         log.warning(problem)
-        return problem
+        return Captured(note=problem)
     finally:
         consumer.close()
     _keep(connection, found, frame.now)
-    return None
+    return Captured(frontiers)
 
 
 def known(connection: Connection, topic: str) -> list[Watermark]:
     """All watermarks kept for ``topic``, by hour."""
     rows = connection.execute(
-        """SELECT cluster, epoch, partition, hour_at, low_offset, high_offset FROM ops.watermark
-        WHERE topic = %s ORDER BY hour_at""",
+        """SELECT cluster, epoch, partition, hour_at, low_offset, high_offset,
+            least(captured_at, hour_at + interval '1 hour') FROM ops.watermark WHERE topic = %s ORDER BY hour_at""",
         [topic],
     )
-    return [Watermark(Chain(topic, c, e, p), hour, low, high) for c, e, p, hour, low, high in rows]
+    return [Watermark(Chain(topic, c, e, p), hour, low, high, until) for c, e, p, hour, low, high, until in rows]
 
 
-def _patiently(ask: Callable[[], list[Watermark]]) -> list[Watermark]:
+_Answer = tuple[list[Watermark], tuple[Frontier, ...]]
+
+
+def _patiently(ask: Callable[[], _Answer]) -> _Answer:
     """Ask again while a partition is only changing its leader."""
     for _ in range(_ATTEMPTS - 1):
         try:
@@ -105,7 +131,7 @@ def _patiently(ask: Callable[[], list[Watermark]]) -> list[Watermark]:
 
 def _found(
     connection: Connection, consumer: Consumer, settings: KafkaSettings, frame: Scope, datasets: Sequence[str]
-) -> Iterator[Watermark]:
+) -> _Answer:
     metadata = consumer.list_topics(timeout=_TIMEOUT_S)
     cluster = cluster_name(settings.cluster, metadata.cluster_id)
     names = [naming.raw_topic(frame.exchange, dataset) for dataset in datasets]
@@ -119,15 +145,32 @@ def _found(
         chain: consumer.get_watermark_offsets(TopicPartition(chain.topic, chain.partition), timeout=_TIMEOUT_S)[1]
         for chain in chains
     }
+    present = Frontier(frame.now, ends)
     if settings.memory:
-        yield from _without_times(connection, ends, frame)
-    else:
-        yield from _by_time(connection, consumer, ends, frame)
-
-
-def _by_time(connection: Connection, consumer: Consumer, ends: dict[Chain, int], frame: Scope) -> Iterator[Watermark]:
-    final = _final_hours(connection)
+        return list(_without_times(connection, ends, frame)), (present,)
     borders: dict[datetime, dict[Chain, int]] = {}
+    marks = list(_by_time(connection, consumer, ends, frame, borders))
+    for moment in _recent(frame.now):
+        if moment not in borders:
+            borders[moment] = _border(consumer, ends, moment, frame.now)
+    past = (Frontier(moment, borders[moment]) for moment in _recent(frame.now))
+    return marks, (present, *past)
+
+
+def _recent(now: datetime) -> list[datetime]:
+    """Moments for which the broker is asked how far it was, latest first."""
+    last = hour_of(now) + (now - hour_of(now)) // _STEP * _STEP
+    return [last - n * _STEP for n in range(_STEPS)]
+
+
+def _by_time(
+    connection: Connection,
+    consumer: Consumer,
+    ends: dict[Chain, int],
+    frame: Scope,
+    borders: dict[datetime, dict[Chain, int]],
+) -> Iterator[Watermark]:
+    final = _final_hours(connection)
     for hour in sorted({*frame.hours(), *(h for _, h in frame.unsettled(CHAIN))}):
         chains = [chain for chain in ends if (chain, hour) not in final]
         if not chains:

@@ -10,11 +10,11 @@ from tidemark.contracts.fields import Contract, Field, Kind
 SYSTEM: Final = Contract(
     dataset="system",
     version=1,
-    grain="One connection opened or closed, or one break in the numbers of a stream.",
+    grain="One connection opened, alive or closed, or one break in the numbers of a stream.",
     natural_key=("exchange", "connection", "kind", "event_at"),
     fields=(
         f.EXCHANGE,
-        Field("kind", Kind.TEXT, "What happened.", required=True, choices=("open", "close", "break")),
+        Field("kind", Kind.TEXT, "What happened.", required=True, choices=("open", "alive", "close", "break")),
         Field("connection", Kind.TEXT, "The connection it happened to.", required=True),
         Field("worker", Kind.TEXT, "Name of the producer that owns the connection.", required=True),
         f.EVENT_AT.but(description="When it happened, by our clock."),

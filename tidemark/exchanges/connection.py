@@ -1,7 +1,7 @@
 """Records that producers write about their own connections, into the topic of the dataset ``system``.
 
 Lives here: their form, written and read in one place, whatever the exchange. Doesn't: when they are written
-(``streaming.producer``). The Kafka record carries the header ``kind`` with ``open``, ``close`` or ``break``.
+(``streaming.producer``). The Kafka record carries the header ``kind`` with ``open``, ``alive``, ``close`` or ``break``.
 """
 
 from __future__ import annotations
@@ -16,26 +16,28 @@ from tidemark.exchanges import messages, values
 from tidemark.exchanges.base import Parsed, Row, Unparsable
 
 OPEN: Final = "open"
+#: The connection stands, whether or not its markets bring anything.
+ALIVE: Final = "alive"
 CLOSE: Final = "close"
 #: Numbers of a stream are missing.
 BREAK: Final = "break"
 #: A frame too large for a record: only its beginning is there, to be dead-lettered.
 OVERSIZED: Final = "oversized"
-KINDS: Final = (OPEN, CLOSE, BREAK, OVERSIZED)
+KINDS: Final = (OPEN, ALIVE, CLOSE, BREAK, OVERSIZED)
 
 _COLUMNS: Final = ("kind", "exchange", "connection", "worker", "frames", "reason", "subscription")
 #: Which of a record's times is when it happened.
-_AT: Final = {OPEN: "opened_at", CLOSE: "closed_at", BREAK: "found_at"}
+_AT: Final = {OPEN: "opened_at", ALIVE: "alive_at", CLOSE: "closed_at", BREAK: "found_at"}
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionRecord:
-    """A connection that was opened or, with ``closed_at``, closed. Times in UTC by our clock.
+    """A connection that was opened, or was alive at ``alive_at``, or was closed at ``closed_at``.
 
-    ``listening_by`` is when an opened one was sure to bring what it asked for: nothing tells when a subscription takes
-    effect. ``heard_until`` is there where the end was only noticed at ``closed_at``: after it the line may have been
-    dead.
+    Times are UTC by our clock. ``listening_by`` is when an opened connection was sure to bring what it asked for: no
+    exchange reports when a subscription takes effect. ``heard_until`` is set where the end was only noticed at
+    ``closed_at``: the line may have been dead since.
     """
 
     exchange: str
@@ -44,6 +46,7 @@ class ConnectionRecord:
     opened_at: datetime
     listening_by: datetime | None = None
     subscription: dict[str, Any] | None = None
+    alive_at: datetime | None = None
     closed_at: datetime | None = None
     last_frame_at: datetime | None = None
     heard_until: datetime | None = None
@@ -52,8 +55,10 @@ class ConnectionRecord:
 
     @property
     def kind(self) -> str:
-        """``open`` or ``close``."""
-        return OPEN if self.closed_at is None else CLOSE
+        """``open``, ``alive`` or ``close``."""
+        if self.closed_at is not None:
+            return CLOSE
+        return OPEN if self.alive_at is None else ALIVE
 
     def encode(self) -> bytes:
         """The record's value: JSON."""

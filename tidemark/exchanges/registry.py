@@ -63,7 +63,7 @@ def read(exchange: str, dataset: str, kind: str | None, value: bytes) -> Parsed 
         return get(exchange).parse(dataset, value)
     if kind == connection.OVERSIZED:
         raise Unparsable("truncated", "the frame was too large for a record: only its beginning is here")
-    if kind in (connection.OPEN, connection.CLOSE, connection.BREAK):
+    if kind in (connection.OPEN, connection.ALIVE, connection.CLOSE, connection.BREAK):
         return connection.parse(value)
     if kind in book_records.KINDS:
         return book_records.parse(get(exchange), dataset, kind, value)

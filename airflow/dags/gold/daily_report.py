@@ -19,7 +19,7 @@ DOC = """
 Write the report of the last Korean market day and post it to Slack, once.
 
 00:10 KST, for the KST date on which the run's interval starts. `wait_for_coverage` looks each minute whether every
-hour of that day is checked and green, and goes on at 00:30 KST in any case: the report then says what it rests on.
+hour of that day is checked and green, and goes on at 01:00 KST in any case: the report then says what it rests on.
 `report` collects the facts from gold, has the narrative written, checks every number in it against the facts (else the
 deterministic text is used, marked so) and posts it. The outbox knows what was posted: a second run posts nothing.
 
@@ -39,7 +39,7 @@ with DAG(
         DOC,
         tags=("gold", "report"),
         timeout=timedelta(minutes=20),
-        late_after=timedelta(minutes=60),
+        late_after=timedelta(minutes=90),
         params={"report_date": REPORT_DATE, "dry_run": dry_run_param()},
     ),
 ):

@@ -27,10 +27,11 @@ from tidemark_registry import COMPLETENESS_ASSET, EXCHANGES
 DOC = """
 Check that what came in is what lies there: identities 0 to 5 for each exchange, dataset and hour.
 
-Ten minutes past each hour, for the hour that has closed and again for the day before it, so that what was still open
-gets its verdict. `check` writes `ops.completeness` and logs the table. `assert_green` fails when a row is red and names
-the exact range, so that red shows in this grid and in Slack without stopping anything else. It isn't retried: the next
-hour's check, or a run by hand, looks again.
+At :25 and :55, for the hour that has closed and again for the day before it, so that what was still open gets its
+verdict. At :25 the loads of :20 are over, which bring the first minutes after the hour: what is not loaded yet is never
+taken for lost, it only keeps a verdict open. `check` writes `ops.completeness` and logs the table. `assert_green` fails
+when a row is red and names the exact range, so that red shows in this grid and in Slack without stopping anything else.
+It isn't retried: the next check, or a run by hand, looks again.
 
 **By hand:** any window of whole hours (UTC). **When `assert_green` fails:** its log names identity, dataset, hour and
 range. Identities 0 to 2 point at the socket, the chain or the load; 3 and 4 at silver and gold; a conflict in 3
@@ -40,7 +41,7 @@ what the exchange itself says (its candles, its ids): `raw__history__repair` ask
 
 with DAG(
     "ops__completeness__check",
-    schedule=every("10 * * * *"),
+    schedule=every("25,55 * * * *"),
     **dag_arguments(
         DOC,
         tags=("ops", "check"),

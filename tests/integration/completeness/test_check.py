@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
+from tests.integration.completeness.test_identities import connections
 from tests.integration.warehouse.landed import land, trades
 from tests.integration.warehouse.place import Place, close, make_place
 from tidemark.completeness import summary
@@ -118,6 +119,26 @@ def test_a_day_from_broker_to_verdict(place: Place) -> None:
     assert cover["trade", 1].share == 1.0
     assert cover["trade", 3].share == 0.0
     assert cover["system", 0].red == 0
+
+
+def test_what_is_not_loaded_yet_is_no_silence(place: Place) -> None:
+    """Ten minutes that no load has brought are no evidence that a connection is gone."""
+    migrate.run(place.settings)
+    zero, minute = CHAINS["first"], timedelta(minutes=1)
+    connections(place, ("c1", "open", FIRST))
+    loaded = trades(zero, 0, 3500, FIRST)
+    later = trades(zero, 3500, 500, FIRST + HOUR + minute)
+    send(place.settings.kafka.bootstrap_servers, 0, [row["received_at"] for row in (*loaded, *later)])
+    land(place.store, zero, loaded)
+    load.run(place.settings, "trade", "upbit")
+    check(place, FIRST, FIRST + HOUR, now=FIRST + HOUR + 10 * minute)
+    assert place.value("SELECT count(*) FROM ops.gap") == 0
+    land(place.store, zero, later)
+    load.run(place.settings, "trade", "upbit")
+    check(place, FIRST, FIRST + HOUR, now=FIRST + HOUR + 11 * minute)
+    assert place.value("SELECT count(*) FROM ops.gap") == 0
+    check(place, FIRST, FIRST + HOUR, now=FIRST + 2 * HOUR)
+    assert place.value("SELECT cause FROM ops.gap WHERE to_at IS NULL") == "killed", "now it is known to be silent"
 
 
 def test_without_a_broker_hours_wait_and_the_rest_is_checked(

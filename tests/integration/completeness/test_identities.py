@@ -607,6 +607,34 @@ def test_a_stream_that_nobody_hears_any_more_has_a_gap_without_an_end(place: Pla
     assert place.value("SELECT count(*) FROM ops.gap") == 1
 
 
+def test_a_quiet_connection_that_says_it_is_alive_is_no_gap(place: Place) -> None:
+    minute, now = timedelta(minutes=1), frame(place)
+    connections(place, ("c1", "open", T0), ("c1", "alive", T0 + 20 * minute), ("c1", "alive", T0 + 40 * minute))
+    land(place.store, chain(), trades(chain(), 0, 61, T0))
+    load(place)
+    assert silence.find(place.opened[0], now, T0 + 44 * minute) == []
+    [gap] = silence.find(place.opened[0], now, T0 + 46 * minute)
+    assert (gap.from_at, gap.to_at, gap.cause) == (T0 + 40 * minute, None, "killed")
+
+
+def test_a_gap_of_a_connection_that_proves_alive_is_taken_back(place: Place) -> None:
+    """Booked by a check that did not know better, and asked for: it stays no loss for good."""
+    minute, connection = timedelta(minutes=1), place.opened[0]
+    connections(place, ("c1", "open", T0))
+    land(place.store, chain(), trades(chain(), 0, 61, T0))
+    load(place)
+    gaps.write(connection, "upbit", silence.find(connection, frame(place), T0 + 30 * minute))
+    connection.execute("UPDATE ops.gap SET state = 'not_served', said = 'no such data'")
+    assert silence.refuted(connection, "upbit") == {}
+    land(place.store, chain(), trades(chain(), 61, 5, T0 + 40 * minute))
+    load(place)
+    alive = silence.refuted(connection, "upbit")
+    assert [at >= T0 + 40 * minute for at in alive.values()] == [True]
+    gaps.refute(connection, alive)
+    assert place.value("SELECT state FROM ops.gap") == "nothing_missing"
+    assert silence.refuted(connection, "upbit") == {}
+
+
 def test_a_connection_that_said_nothing_counts_until_its_last_frame(place: Place) -> None:
     minute = timedelta(minutes=1)
     connections(place, ("c1", "open", T0), ("c2", "open", T0 + 11 * minute))

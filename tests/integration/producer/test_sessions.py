@@ -251,12 +251,13 @@ def test_a_stream_that_falls_silent_is_a_fault_where_the_exchange_says_so(
     name = exchange_like(quiet_s={"ticker": 0.5})
 
     async def script(client: Client) -> None:
-        await client.send(ticker("KRW-ETH", 1))
+        turn = 0
         while not client.gone.is_set():
-            await client.send(ticker("KRW-BTC", 1))
-            if client.number:
-                await client.send(ticker("KRW-ETH", 2))
-            await asyncio.sleep(0.02)
+            turn += 1
+            await client.send(ticker("KRW-BTC", turn))
+            if turn < 30 or client.number:
+                await client.send(ticker("KRW-ETH", turn))
+            await asyncio.sleep(0.01)
 
     async def scene() -> None:
         async with ScriptedExchange(script).running() as exchange:
@@ -268,7 +269,37 @@ def test_a_stream_that_falls_silent_is_a_fault_where_the_exchange_says_so(
                 assert await producer.end() == 0
 
     run(scene)
-    assert reasons(name, kafka_bootstrap)[0] == "nothing of ticker KRW-ETH for 1 s"
+    assert reasons(name, kafka_bootstrap)[0].startswith("nothing of ticker KRW-ETH for")
+
+
+def test_a_quiet_market_is_no_fault(exchange_like: Like, kafka_bootstrap: str, producing: Producing) -> None:
+    """Silent for longer than the limit, but as rarely as always, or never heard at all."""
+    name = exchange_like(quiet_s={"ticker": 0.3})
+
+    async def script(client: Client) -> None:
+        await client.send(ticker("KRW-NEW", 1))  # a snapshot at the beginning
+        turn = 0
+        while not client.gone.is_set():
+            turn += 1
+            await client.send(ticker("KRW-BTC", turn))
+            if turn % 60 == 0:
+                await client.send(ticker("KRW-ETH", turn))
+            await asyncio.sleep(0.01)
+
+    async def scene() -> None:
+        async with ScriptedExchange(script).running() as exchange:
+            codes = ("KRW-BTC", "KRW-ETH", "KRW-NEW", "KRW-OLD")
+            settings = exchange.settings(datasets=("ticker",), codes=codes)
+            async with producing(kafka_bootstrap, settings, name=name, overlap_s=0.3) as producer:
+                await until(lambda: bool(exchange.clients))
+                await asyncio.sleep(3.0)
+                counts = producer.worker.counts[name]
+                assert not counts.silences
+                assert sum(counts.silent_streams.values()) == 0
+                assert len(exchange.clients) == 1
+                assert await producer.end() == 0
+
+    run(scene)
 
 
 def test_while_nothing_works_one_connection_tries(

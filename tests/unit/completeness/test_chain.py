@@ -78,9 +78,9 @@ def test_an_object_that_was_never_loaded_counts_too() -> None:
     assert judged(landing(OBJECTS[:2], unknown=(newest,)), mark(0, 30))[H].status == "green"
 
 
-def test_behind_is_open_until_shortly_after_the_hour_then_red() -> None:
+def test_behind_is_open_until_an_hour_after_it_is_over_then_red() -> None:
     seen = landing(OBJECTS[:2])
-    for minutes, status in ((30, "open"), (65, "open"), (75, "red")):
+    for minutes, status in ((30, "open"), (75, "open"), (119, "open"), (120, "red")):
         verdict = judged(seen, mark(0, 30), now=H + timedelta(minutes=minutes))[H]
         assert (verdict.status, verdict.actual) == (status, 20)
     assert verdict.detail["problems"] == [{"what": "not landed", "partition": 0, "offsets": "20-29", "cluster": "c-0"}]
@@ -149,6 +149,19 @@ def test_the_ledger_has_caught_up_when_it_holds_all_up_to_the_watermark() -> Non
     assert not chain.caught_up([seen], marks, None)
     assert not chain.caught_up([landing(OBJECTS[1:])], marks, H)
     assert not chain.caught_up([seen], [], H), "without a witness nothing is known"
+
+
+def test_everything_received_is_loaded_until_the_last_receipt_before_the_first_hole() -> None:
+    minute, other = timedelta(minutes=1), Chain(TOPIC, "c", 0, 1)
+    loads = [load(n * 10, n * 10 + 9, received_max=H + (n + 1) * 10 * minute) for n in range(3)]
+    quiet = load(0, 4, where=other, received_max=H + minute)
+    now = H + HOUR
+    assert chain.received_until([landing([*loads, quiet])], {CHAIN: 30, other: 5}, now) == now
+    assert chain.received_until([landing([*loads, quiet])], {CHAIN: 31, other: 5}, now) == H + 30 * minute
+    assert chain.received_until([landing([*loads, quiet])], {CHAIN: 30, other: 6}, now) == H + minute
+    assert chain.received_until([landing([loads[0], loads[2], quiet])], {CHAIN: 30, other: 5}, now) == H + 10 * minute
+    assert chain.received_until([landing(loads)], {CHAIN: 30, other: 5}, now) is None, "nothing of it is loaded"
+    assert chain.received_until([landing(loads)], {}, now) is None
 
 
 def test_any_deletion_from_any_tiling_is_found() -> None:

@@ -21,10 +21,10 @@ CREATE TABLE IF NOT EXISTS raw.system_v1 (
     item            bigint NOT NULL
 ) PARTITION BY RANGE (received_at);
 CREATE INDEX IF NOT EXISTS system_v1_load_id ON raw.system_v1 USING brin (load_id);
-COMMENT ON TABLE raw.system_v1 IS 'One connection opened or closed, or one break in the numbers of a stream. As it was received; never changed.';
+COMMENT ON TABLE raw.system_v1 IS 'One connection opened, alive or closed, or one break in the numbers of a stream. As it was received; never changed.';
 COMMENT ON COLUMN raw.system_v1.load_id IS 'The load that brought it (ops.load_ledger).';
 COMMENT ON COLUMN raw.system_v1.exchange IS 'Name of the exchange, lower case, such as upbit.';
-COMMENT ON COLUMN raw.system_v1.kind IS 'What happened. One of open, close, break.';
+COMMENT ON COLUMN raw.system_v1.kind IS 'What happened. One of open, alive, close, break.';
 COMMENT ON COLUMN raw.system_v1.connection IS 'The connection it happened to.';
 COMMENT ON COLUMN raw.system_v1.worker IS 'Name of the producer that owns the connection.';
 COMMENT ON COLUMN raw.system_v1.event_at IS 'When it happened, by our clock. UTC.';
