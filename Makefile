@@ -68,6 +68,13 @@ RATE ?= 10000
 soak: install ## memory of producer and sink under a steady stream (MINUTES=20 RATE=10000)
 	@$(BIN)/python -m tests.soak --minutes $(MINUTES) --rate $(RATE)
 
+FAULTS ?= 0
+BUSY ?= 0
+
+.PHONY: endure
+endure: install ## the platform by its own schedule, and whether what it says of itself is true (MINUTES=75 FAULTS=20 BUSY=4)
+	@$(BIN)/python -m tests.endure --minutes $(MINUTES) --faults $(FAULTS) --busy $(BUSY)
+
 YARDSTICKS := .tidemark/yardsticks
 
 .PHONY: bench
