@@ -13,10 +13,8 @@ A KST day is 15:00Z to 15:00Z, so hourly bars tile it. Definitions:
   the five minutes before (the fact's ``of`` says which: ``return`` or ``mean``);
 * **set aside**: frames of trades that no parser could read (dead letters), of loads received in the day or bringing
   trades of it; and trades of the day that silver refused (quarantine);
-* **verified hour**: accounting and arithmetic (identities 3 and 4) of its trades are green, or nothing traded, no trade
-  was a dead letter in it and the socket was heard (identity 0); and no identity of the hour, or of the hours in which
-  its trades were received, is red.
-  ``provisional``: one of those is still open. Time without a connection is a gap, and named beside.
+* **verified hour**: ``ops.hour_state`` of its trades is green on every exchange, or ``provisional`` (a check still
+  waits for what is not loaded). Time without a connection is a gap, and named beside.
 
 Markets quoted in KRW and all others are ranked apart; these are named with their exchange (``OKX:BTC-USDT``). A market
 whose name holds other characters than capital letters and digits, or that is of no coin (a stock, a metal: by
@@ -35,6 +33,7 @@ from typing import Any, Final
 from psycopg.rows import class_row, dict_row
 
 from alerts.report.facts import KST, Fact, FactSet, Series, Unit, is_market, name_of
+from tidemark.completeness import summary
 from tidemark.warehouse.connection import Connection
 
 HOURS: Final = 24
@@ -125,7 +124,7 @@ def collect(connection: Connection, report_date: date) -> FactSet:
 
 def coverage_complete(connection: Connection, report_date: date) -> bool:
     """Whether every hour of a KST date is verified (see the module's docstring)."""
-    states = _hour_states(connection, report_date)
+    states = summary.trade_states(connection, *window(report_date))
     return len(states) == HOURS and all(state in ("green", "provisional") for state in states)
 
 
@@ -302,54 +301,13 @@ def _query(connection: Connection, query: str, report_date: date) -> list[dict[s
 
 # --- coverage -----------------------------------------------------------------------------------------------
 
-#: One row an hour: whether identities 3 and 4 are green, and whether anything of the hour, or of the hours in which its
-#: trades were received (load_hour is the bridge), is red or open. Identity 0 knows no dataset and stands under system.
-_HOUR_STATES: Final = """
-    with hours as (select generate_series(%(start)s, %(end)s - interval '1 hour', interval '1 hour') as hour_at),
-    exchanges as (
-        select distinct exchange from ops.completeness
-        where dataset = 'trade' and hour_at >= %(start)s and hour_at < %(end)s
-        union select distinct exchange from gold.ohlcv_1h where bucket_at >= %(start)s and bucket_at < %(end)s),
-    received as (
-        select distinct ledger.exchange, bridge.hour_at, ledger.hour_at as received_at
-        from ops.load_hour bridge join ops.load_ledger ledger using (load_id)
-        where ledger.dataset = 'trade' and bridge.hour_at >= %(start)s and bridge.hour_at < %(end)s),
-    dead as (
-        select distinct exchange, hour_at from ops.load_ledger where dataset = 'trade' and dead > 0
-            and hour_at >= %(start)s and hour_at < %(end)s),
-    judged as (
-        select hours.hour_at, exchanges.exchange, c.identity, c.status
-        from hours cross join exchanges
-        left join ops.completeness c on c.exchange = exchanges.exchange
-            and (c.dataset = 'trade' or (c.dataset = 'system' and c.identity = 0)) and (
-            (c.hour_at = hours.hour_at and (c.identity >= 3 or not exists (
-                select from received r where r.exchange = c.exchange and r.hour_at = hours.hour_at)))
-            or (c.identity < 3 and exists (select from received r where r.exchange = c.exchange
-                and r.hour_at = hours.hour_at and r.received_at = c.hour_at)))),
-    cells as (
-        select hour_at, exchange,
-               count(*) filter (where identity in (3, 4) and status = 'green') = 2
-               or (count(*) filter (where identity in (3, 4)) = 0
-                   and count(*) filter (where identity = 0 and status = 'green') > 0
-                   and not exists (select from dead d
-                       where d.exchange = judged.exchange and d.hour_at = judged.hour_at)) as proven,
-               coalesce(bool_or(status = 'red'), false) as red, coalesce(bool_or(status = 'open'), false) as open
-        from judged group by hour_at, exchange)
-    select case when bool_or(red) then 'red' when not bool_and(proven) then 'unchecked'
-                when bool_or(open) then 'provisional' else 'green' end as state
-    from cells group by hour_at order by hour_at"""
 _STATE_VALUES: Final[Mapping[str, int]] = {"green": 2, "provisional": 1, "unchecked": 0, "red": -1}
 
 
-def _hour_states(connection: Connection, report_date: date) -> list[str]:
-    """``green``, ``provisional``, ``unchecked`` or ``red`` for each hour; empty where nothing is known of the day."""
-    return [row["state"] for row in _query(connection, _HOUR_STATES, report_date)]
-
-
 def _coverage(connection: Connection, book: _Book, report_date: date) -> None:
-    mart = "ops.completeness"
-    states = _hour_states(connection, report_date) or ["unchecked"] * HOURS
-    green = states.count("green") + states.count("provisional")
+    mart = "ops.hour_state"
+    states = summary.trade_states(connection, *window(report_date)) or ["unchecked"] * HOURS
+    green = summary.proven_hours(states)
     book.add("coverage.share", Decimal(green * 100) / HOURS, "percent", mart)
     book.add("coverage.hours.green", green, "hours", mart)
     for state in ("red", "unchecked", "provisional"):

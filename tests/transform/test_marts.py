@@ -205,8 +205,10 @@ def test_our_bars_against_the_exchanges_own(warehouse: Warehouse) -> None:
 
 def test_what_share_of_an_hour_is_complete(warehouse: Warehouse) -> None:
     checks = [
-        ("trade", "10:00", 1, "green"), ("trade", "10:00", 3, "green"), ("trade", "11:00", 1, "green"),
-        ("trade", "11:00", 3, "red"), ("trade", "12:00", 1, "open"), ("ticker", "10:00", 1, "green"),
+        ("trade", "10:00", 1, "green"), ("trade", "10:00", 3, "green"), ("trade", "10:00", 4, "green"),
+        ("trade", "11:00", 1, "green"), ("trade", "11:00", 3, "red"), ("trade", "12:00", 1, "open"),
+        ("trade", "13:00", 1, "open"), ("trade", "13:00", 3, "green"), ("trade", "13:00", 4, "green"),
+        ("ticker", "10:00", 1, "green"), ("ticker", "10:00", 3, "green"), ("ticker", "11:00", 1, "green"),
     ]  # fmt: skip
     gaps = [
         ("trade/a", "10:50", "11:30", "open"), ("trade/b", "11:15", "11:45", "not_served"),
@@ -225,14 +227,17 @@ def test_what_share_of_an_hour_is_complete(warehouse: Warehouse) -> None:
             [stream, at(start), end and at(end), state],
         )
     rows = warehouse.rows(
-        """select dataset, bucket_at, status, is_complete, share_complete::float as share, unsettled_gaps as unsettled,
+        """select dataset, bucket_at, state, status, is_complete, share_complete::float as share,
+            unsettled_gaps as unsettled,
             repaired_gaps as repaired, red_identities as red from gold.data_coverage order by 1, 2"""
     )
     assert [tuple(row.values()) for row in rows] == [
-        ("ticker", at("10:00"), "green", True, 1.0, 0, 0, []),
-        ("trade", at("10:00"), "green", False, pytest.approx(1 - 1 / 6, abs=1e-6), 1, 0, []),
-        ("trade", at("11:00"), "red", False, 0.25, 2, 1, [3]),
-        ("trade", at("12:00"), "open", False, 0.5, 1, 0, []),
+        ("ticker", at("10:00"), "green", "green", True, 1.0, 0, 0, []),
+        ("ticker", at("11:00"), "unchecked", "open", False, 1.0, 0, 0, []),
+        ("trade", at("10:00"), "green", "green", False, pytest.approx(1 - 1 / 6, abs=1e-6), 1, 0, []),
+        ("trade", at("11:00"), "red", "red", False, 0.25, 2, 1, [3]),
+        ("trade", at("12:00"), "unchecked", "open", False, 0.5, 1, 0, []),
+        ("trade", at("13:00"), "provisional", "open", False, 0.0, 1, 0, []),
     ]
 
 

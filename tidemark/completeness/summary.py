@@ -1,7 +1,7 @@
-"""How complete a day is: what reports and the end of ``make up`` say about it.
+"""How complete a day is: what the digest, the home page and the end of ``make up`` show of it.
 
-Lives here: reading ``ops.completeness`` and ``ops.gap`` back, a day at a time, and a table for people. Doesn't:
-computing verdicts (``check``).
+Contains: reading ``ops.hour_state``, ``ops.completeness`` and ``ops.gap`` back, and a table for people. Does not
+contain: computing verdicts (``check``).
 """
 
 from __future__ import annotations
@@ -29,6 +29,41 @@ SELECT stream, greatest(from_at, %(first)s), least(coalesce(to_at, %(last)s), %(
 FROM ops.gap
 WHERE exchange = %(exchange)s AND from_at < %(last)s AND coalesce(to_at, %(last)s) > %(first)s
 ORDER BY from_at, stream
+"""
+
+
+#: One row an hour: the worst that is known of trades on any exchange that has verdicts or bars in the window. An hour
+#: of which no dataset but the socket has a verdict is what the socket says.
+_TRADE_STATES: Final = """
+WITH hours AS (SELECT generate_series(%(first)s, %(last)s - interval '1 hour', interval '1 hour') AS hour_at),
+
+exchanges AS (
+    SELECT DISTINCT exchange FROM ops.completeness
+    WHERE dataset IN ('trade', 'system') AND hour_at >= %(first)s AND hour_at < %(last)s
+    UNION SELECT DISTINCT exchange FROM gold.ohlcv_1h WHERE bucket_at >= %(first)s AND bucket_at < %(last)s
+),
+
+states AS (
+    SELECT hours.hour_at, coalesce(trades.state, socket.state, 'unchecked') AS state
+    FROM hours CROSS JOIN exchanges
+    LEFT JOIN LATERAL (
+        SELECT state FROM ops.hour_state AS one
+        WHERE one.exchange = exchanges.exchange AND one.dataset = 'trade' AND one.hour_at = hours.hour_at
+    ) AS trades ON true
+    LEFT JOIN LATERAL (
+        SELECT CASE status WHEN 'open' THEN 'provisional' ELSE status END AS state FROM ops.completeness AS one
+        WHERE one.exchange = exchanges.exchange AND one.dataset = 'system' AND one.identity = 0
+            AND one.hour_at = hours.hour_at
+    ) AS socket ON true
+)
+
+SELECT CASE
+    WHEN bool_or(state = 'red') THEN 'red'
+    WHEN bool_or(state = 'unchecked') THEN 'unchecked'
+    WHEN bool_or(state = 'provisional') THEN 'provisional'
+    ELSE 'green'
+END AS state
+FROM states GROUP BY hour_at ORDER BY hour_at
 """
 
 
@@ -75,6 +110,20 @@ def coverage(
     """
     values = {"exchange": exchange, "first": start, "last": end, "zone": zone}
     return tuple(Coverage(*row) for row in connection.execute(_COVERAGE, values))
+
+
+def trade_states(connection: Connection, start: datetime, end: datetime) -> list[str]:
+    """``green``, ``provisional``, ``unchecked`` or ``red`` for each hour from ``start`` up to ``end`` (aware).
+
+    This is the platform's one definition of coverage (``ops.hour_state``), over all exchanges. Empty where nothing is
+    known of the window.
+    """
+    return [row[0] for row in connection.execute(_TRADE_STATES, {"first": start, "last": end})]
+
+
+def proven_hours(states: Sequence[str]) -> int:
+    """How many of the hours are proven, for good or so far."""
+    return sum(state in ("green", "provisional") for state in states)
 
 
 def gaps(connection: Connection, exchange: str, start: datetime, end: datetime) -> tuple[KnownGap, ...]:

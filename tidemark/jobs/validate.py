@@ -83,10 +83,14 @@ _IDENTITIES: Final[Mapping[int, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One thing found: whether it is as it should be (None: only told), and the words for it."""
+    """One thing found: whether it is as it should be (None: only told), and the words for it.
+
+    ``unknown``: something must still be loaded or checked before it can be judged.
+    """
 
     good: bool | None
     text: str
+    unknown: bool = False
 
     def __str__(self) -> str:
         """With a mark before it."""
@@ -106,13 +110,18 @@ class Validation:
     @property
     def proven(self) -> bool:
         """Whether nothing that was found is wrong or unknown."""
-        return all(line.good is not False for line in self.lines)
+        return all(line.good is not False and not line.unknown for line in self.lines)
 
     def __str__(self) -> str:
         """A heading, a line each, and the verdict."""
         head = f"{self.market} on {self.exchange}, {_at(self.start)} to {_at(self.end)} UTC"
         wrong = sum(line.good is False for line in self.lines)
-        verdict = "PROVEN: nothing is missing and nothing is wrong" if self.proven else f"NOT PROVEN: {wrong} findings"
+        unknown = sum(line.unknown for line in self.lines)
+        verdict = "PROVEN: nothing is missing and nothing is wrong"
+        if wrong:
+            verdict = f"NOT PROVEN: {wrong} findings"
+        elif unknown:
+            verdict = f"NOT KNOWN YET: {unknown} checks wait, and are computed again at :25 and :55"
         return "\n".join([head, *map(str, self.lines), f"  {verdict}"])
 
 
@@ -206,7 +215,12 @@ def _verdicts(rows: list[dict[str, Any]]) -> list[Line]:
         mine = {row["status"]: row for row in rows if row["identity"] == identity}
         green = mine.pop("green", {"hours": 0})["hours"]
         other = [f"{row['hours']} {status}, first {_at(row['first'])}" for status, row in mine.items()]
-        told.append(Line(not other, f"identity {identity}, {words}: {'; '.join([f'{green} hours green', *other])}"))
+        good = False if "red" in mine else None if mine else True
+        told.append(
+            Line(
+                good, f"identity {identity}, {words}: {'; '.join([f'{green} hours green', *other])}", unknown=bool(mine)
+            )
+        )
     return told
 
 

@@ -1,6 +1,6 @@
 """Where a person finds things: the index page and the addresses at the end of ``make up``.
 
-Lives here: the words of both. Doesn't: the page's form (``pages``), the numbers (``summary``).
+Lives here: the words of both. Doesn't: the page's form (``pages``), its figures (``home``).
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from rich.console import Console
 from tidemark import naming
 from tidemark.local.airflow import USER, AirflowServer
 from tidemark.local.layout import Layout
-from tidemark.local.pages import Figure, Link, write_index
-from tidemark.local.summary import IDENTITIES, Summary
+from tidemark.local.pages import Link, write_index
 
 _QUERY = "select * from gold.ohlcv_1h limit 5"
-_KOREAN = {"raw": "raw 행", "silver": "silver 행", "gold": "gold 행"}
 
 
 @dataclass(frozen=True)
@@ -31,9 +29,9 @@ class Front:
         """A line for the shell that asks the marts something."""
         return f"psql {self.layout.postgres.url(user=naming.ROLE_GOLD_READER)} -c '{_QUERY}'"
 
-    def write_index(self, found: Summary) -> None:
-        """Write the index page."""
-        write_index(self.layout.pages_root, self._links(), _figures(found), self.psql)
+    def write_index(self) -> None:
+        """Write the index page; its figures are asked for when somebody looks."""
+        write_index(self.layout.pages_root, self._links(), self.psql)
 
     def show_addresses(self, console: Console) -> None:
         """Print where everything is, and how to log in."""
@@ -81,12 +79,3 @@ class Front:
                 f"사용자 {USER}, 비밀번호는 make up이 보여 줍니다",
             ),
         ]
-
-
-def _figures(found: Summary) -> list[Figure]:
-    red = sum(found.states(identity).get("red", 0) for identity in IDENTITIES)
-    rows = [Figure(f"Rows in {layer}", _KOREAN[layer], f"{found.total(layer):,}") for layer in found.rows]
-    verdict = Figure("Identities", "무손실 점검", "all hold", "good", "이상 없음")
-    if red:
-        verdict = Figure("Identities", "무손실 점검", f"{red} broken", "bad", f"{red}건 어긋남")
-    return [Figure("Landing objects", "landing 객체", f"{sum(found.objects.values()):,}"), *rows, verdict]

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tidemark import naming
 from tidemark.local.kafka import KafkaServer
 from tidemark.local.memory import MemoryBroker
 from tidemark.local.pages import PagesServer
@@ -79,6 +80,7 @@ class Layout:
             self.settings.local.pages_port,
             self.logs / "pages.log",
             self.pages_root,
+            self.postgres.url(user=naming.ROLE_LOADER),
         )
 
     def epoch(self) -> int:

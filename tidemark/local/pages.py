@@ -1,8 +1,8 @@
 """The pages of the local stack: dbt docs under ``/dbt/``, the daily report under ``/digest/``.
 
-Lives here: starting and stopping the small web server, and the page that links everything. Doesn't: the
-server's own process (``pages_server``), the digest page (``alerts.report`` writes it), dbt docs (dbt writes
-them).
+Contains: starting and stopping the small web server, and the page that links everything. Does not contain: the server's
+own process (``pages_server``), the figures (``home`` asks for them when somebody looks), the digest page
+(``alerts.report`` writes it), dbt docs (dbt writes them).
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ from tidemark.local.process import Program
 from tidemark.settings import PROJECT_ROOT
 
 _TEMPLATE = PROJECT_ROOT / "infra" / "local" / "index.html"
+_FIGURES = "@FIGURES@"
 
 
 @dataclass(frozen=True)
 class PagesServer:
-    """One server of static files: the folder ``root`` on ``port``."""
+    """One server: the folder ``root`` on ``port``, and on its index page figures of the warehouse at ``warehouse``."""
 
     home: Path
     port: int
     log: Path
     root: Path
+    warehouse: str = ""
 
     @property
     def url(self) -> str:
@@ -44,7 +46,7 @@ class PagesServer:
             home=self.home,
             log=self.log,
             pid_file=self.home / "pages.pid",
-            env={"PYTHONPATH": str(PROJECT_ROOT)},
+            env={"PYTHONPATH": str(PROJECT_ROOT), "TIDEMARK_WAREHOUSE__URL": self.warehouse},
         )
 
     def running(self) -> bool:
@@ -96,14 +98,19 @@ class Figure:
     value_korean: str = ""
 
 
-def write_index(root: Path, links: Sequence[Link], figures: Sequence[Figure], note: str) -> None:
-    """Write the index page: what there is, how the last day stands, and ``note`` as a last line."""
+def write_index(root: Path, links: Sequence[Link], note: str) -> None:
+    """Write the index page without its figures: what there is, and ``note`` as a last line."""
     root.mkdir(parents=True, exist_ok=True)
     page = _TEMPLATE.read_text(encoding="utf-8").replace("@LINKS@", "\n".join(map(_link, links)))
-    page = page.replace("@FIGURES@", "\n".join(map(_figure, figures))).replace("@NOTE@", html.escape(note))
+    page = page.replace("@NOTE@", html.escape(note))
     temporary = root / "index.html.new"
     temporary.write_text(page, encoding="utf-8")
     temporary.replace(root / "index.html")
+
+
+def with_figures(page: str, figures: Sequence[Figure]) -> str:
+    """The index page as it is sent."""
+    return page.replace(_FIGURES, "\n".join(map(_figure, figures)))
 
 
 def _both(english: str, korean: str) -> str:

@@ -147,7 +147,7 @@ class _Up:
             layout.write_note("day", {"done": self._day.date.isoformat(), "exchanges": list(layout.settings.exchanges)})
         _remember_played(layout)
         front = Front(layout, self._airflow_server())
-        front.write_index(found)
+        front.write_index()
         summary.show(found, self._console, self._day)
         front.show_addresses(self._console)
         return self._verdict(found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from tidemark.completeness import summary as coverage
 from tidemark.exchanges import registry
 from tidemark.local import workers
 from tidemark.local.day import Day
@@ -34,6 +36,10 @@ IDENTITIES = {
     4: "arithmetic: bars = trades",
     5: "witness: the exchange's own candles",
 }
+_HOURS = 24
+#: States of an hour beside "green", for people.
+_STATES = {"red": "broken", "unchecked": "not known yet", "provisional": "of them proven so far"}
+_LEGEND = "green: hours in which the check holds · open: not known yet, checked again at :25 and :55 · red: broken"
 _BARS = """
 select exchange, market, bucket_at, open, high, low, close, volume_base, trade_count from gold.ohlcv_1h
 where bucket_at >= %s and bucket_at < %s
@@ -61,6 +67,9 @@ class Summary:
     witness: str = ""
     report: str = ""
     posted: str = ""
+    #: Of each hour of the day: green, provisional, unchecked or red, by the platform's one definition of coverage.
+    hours: list[str] = field(default_factory=list)
+    checked_at: datetime | None = None
     problems: list[str] = field(default_factory=list)
 
     def total(self, layer: str) -> int:
@@ -85,6 +94,8 @@ def collect(layout: Layout, day: Day) -> Summary:
         summary.dead = _dead(connection)
         summary.identities = _identities(connection)
         summary.red = _red(connection)
+        summary.hours = coverage.trade_states(connection, day.begin, day.end)
+        summary.checked_at = connection.execute("select max(checked_at) from ops.completeness").fetchone()[0]  # type: ignore[index]
         summary.report, summary.posted = _report(connection, day)
         if layout.settings.local.source == "simulator":
             summary.witness, differing = _witness(connection, layout, day)
@@ -98,11 +109,22 @@ def show(summary: Summary, console: Console, day: Day) -> None:
     console.print()
     console.print(_rows_table(summary))
     console.print(_identities_table(summary))
+    console.print(f"  {_LEGEND}", style="dim", highlight=False)
+    console.print(f"  {coverage_line(summary, day)}", highlight=False)
     if summary.witness:
         console.print(f"  {summary.witness}", highlight=False)
     if summary.report:
         title = f"Daily report {day.date} ({summary.posted})"
         console.print(Panel(Text(summary.report), title=title, title_align="left", border_style="cyan"))
+
+
+def coverage_line(summary: Summary, day: Day) -> str:
+    """How much of the day is proven, and by which check."""
+    states = summary.hours or ["unchecked"] * _HOURS
+    rest = [f"{states.count(state)} {words}" for state, words in _STATES.items() if states.count(state)]
+    checked = f"checked {summary.checked_at:%Y-%m-%d %H:%M} UTC" if summary.checked_at else "never checked"
+    proven = f"{coverage.proven_hours(states)} of {len(states)} hours of {day.date} (KST) are proven"
+    return "; ".join([proven, *rest, checked])
 
 
 def _landing(lake: Path) -> tuple[dict[str, int], int]:

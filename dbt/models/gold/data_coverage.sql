@@ -18,11 +18,12 @@ hours as (
 )
 
 select
-    exchange,
-    dataset,
-    hour_at as bucket_at,
-    case when red_checks > 0 then 'red' when open_checks > 0 then 'open' else 'green' end as status,
-    red_checks = 0 and open_checks = 0 and gaps.seconds = 0 as is_complete,
+    hours.exchange,
+    hours.dataset,
+    hours.hour_at as bucket_at,
+    state.state,
+    case state.state when 'red' then 'red' when 'green' then 'green' else 'open' end as status,
+    state.state = 'green' and gaps.seconds = 0 as is_complete,
     trim_scale(round(1 - gaps.seconds / 3600, 6)) as share_complete,
     trim_scale(round(gaps.seconds, 3)) as gap_seconds,
     gaps.unsettled as unsettled_gaps,
@@ -33,6 +34,20 @@ select
     coalesce(red_identities, '{}') as red_identities,
     checked_at
 from hours
+cross join
+    lateral (
+        select
+            coalesce(
+                min(known.state),
+                -- The connections themselves have no rows to account for.
+                case when hours.red_checks > 0 then 'red' when hours.open_checks > 0 then 'provisional' else 'green' end
+            ) as state
+        from {{ source('ops', 'hour_state') }} as known
+        where known.exchange = hours.exchange
+            and known.dataset = hours.dataset
+            and known.hour_at = hours.hour_at
+            and hours.dataset <> 'system'
+    ) as state
 cross join lateral (
     select
         count(*) filter (where gap.state in ('open', 'not_served')) as unsettled,

@@ -14,7 +14,9 @@ from tests.integration.producer.conftest import Producing, RunningProducer
 from tests.integration.producer.exchange import Client, MarketServer, ScriptedExchange, headers, read, says
 from tests.integration.producer.test_frames import by_connection, connections, ticker, topics, trade, until
 from tidemark import naming
+from tidemark.exchanges import registry
 from tidemark.exchanges.base import Word
+from tidemark.exchanges.connection import ALIVE
 from tidemark.settings import ExchangeSettings
 
 Like = Callable[..., str]
@@ -300,6 +302,33 @@ def test_a_quiet_market_is_no_fault(exchange_like: Like, kafka_bootstrap: str, p
                 assert await producer.end() == 0
 
     run(scene)
+
+
+def test_a_connection_says_on_record_that_it_is_alive(
+    exchange_like: Like, kafka_bootstrap: str, producing: Producing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though its markets bring nothing: else it could not be told from one that was killed."""
+    monkeypatch.setattr("streaming.producer.watch._ALIVE_EVERY_S", 0.1)
+    name = exchange_like()
+
+    async def script(client: Client) -> None:
+        await client.gone.wait()
+
+    async def scene() -> None:
+        async with ScriptedExchange(script).running() as exchange:
+            settings = exchange.settings(datasets=("trade",))
+            async with producing(kafka_bootstrap, settings, name=name, dataset_quiet_s=4.0) as producer:
+                await until(lambda: bool(exchange.clients))
+                await asyncio.sleep(2.5)
+                assert await producer.end() == 0
+
+    run(scene)
+    records = read(kafka_bootstrap, [naming.raw_topic(name, "system")])
+    alive = [record for record in records if headers(record).get("kind") == ALIVE]
+    rows = [registry.read(name, "system", ALIVE, record.value()).rows[0] for record in alive]  # type: ignore[union-attr]
+    assert rows
+    assert {(row["kind"], row["frames"]) for row in rows} == {("alive", 0)}
+    assert reasons(name, kafka_bootstrap) == ["the producer stops"]
 
 
 def test_while_nothing_works_one_connection_tries(
