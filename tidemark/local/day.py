@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from tidemark import naming
+from tidemark.completeness.summary import NAMES
 from tidemark.exchanges import registry
 from tidemark.local import process, workers
 from tidemark.local.airflow_client import AirflowClient
@@ -28,6 +29,9 @@ KST = ZoneInfo("Asia/Seoul")
 #: Without any progress for so long, somebody must look.
 _STUCK_S = 180.0
 _POLL_S = 1.0
+#: How many times the day is checked while its builds are behind, and the checks that wait for builds.
+_CHECKS = 3
+_BUILT = tuple(f"{identity} {NAMES[identity]} " for identity in (3, 4))
 #: How long the scheduler may take to start a DAG that is no longer paused.
 _OWN_START_S = 10.0
 _LIVE_SECONDS = 90.0
@@ -164,9 +168,19 @@ def load_candles(client: AirflowClient, day: Day, say: Say) -> None:
 
 
 def check(client: AirflowClient, day: Day, say: Say) -> None:
-    """Compute the identities from the day's first hour to the hour that runs now."""
-    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-    run(client, CHECK, _window(day.begin, now), say)
+    """Compute the identities from the day's first hour to the hour that runs now.
+
+    A load that came in meanwhile leaves silver ahead of gold; then both are built and checked again.
+    """
+    for _ in range(_CHECKS):
+        now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+        run_id = run(client, CHECK, _window(day.begin, now), say)
+        outcome = client.result(CHECK, run_id, "check") or {}
+        behind = [line for line in outcome.get("waiting", ()) if _waits_for_builds(line, day)]
+        if not behind:
+            return
+        say(f"{len(behind)} hours wait for silver or gold")
+        run_anew(client, BUILDS, say)
 
 
 def report(client: AirflowClient, day: Day, say: Say) -> None:
@@ -174,8 +188,14 @@ def report(client: AirflowClient, day: Day, say: Say) -> None:
     run(client, REPORT, {"report_date": day.date.isoformat()}, say)
 
 
-def run(client: AirflowClient, dag_id: str, conf: Mapping[str, Any], say: Say, timeout_s: float = 1800.0) -> None:
-    """Trigger a DAG and wait for its end.
+def _waits_for_builds(line: str, day: Day) -> bool:
+    """Whether a line of a check is about one of the day's hours, of which silver or gold lacks something."""
+    hours = (f"{day.begin + n * timedelta(hours=1):%Y-%m-%d %H:00}" for n in range(24))
+    return any(name in line for name in _BUILT) and any(hour in line for hour in hours)
+
+
+def run(client: AirflowClient, dag_id: str, conf: Mapping[str, Any], say: Say, timeout_s: float = 1800.0) -> str:
+    """Trigger a DAG and wait for its end; the id of the run.
 
     Raises:
         LocalError: it failed, or did not end in time.
@@ -184,6 +204,7 @@ def run(client: AirflowClient, dag_id: str, conf: Mapping[str, Any], say: Say, t
     say(dag_id)
     run_id = client.trigger(dag_id, conf)
     client.wait(dag_id, run_id, timeout_s, lambda state: say(f"{dag_id} {state}"))
+    return run_id
 
 
 def run_anew(client: AirflowClient, dag_ids: Sequence[str], say: Say, timeout_s: float = 1800.0) -> None:

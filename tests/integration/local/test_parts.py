@@ -19,6 +19,7 @@ from rich.console import Console
 
 from tidemark import settings as config
 from tidemark.local import children, preflight, process, stack, workers
+from tidemark.local import day as market_day
 from tidemark.local.day import Day, yesterday
 from tidemark.local.layout import Layout
 from tidemark.local.process import LocalError
@@ -262,3 +263,12 @@ def test_a_damaged_note_counts_as_none(layout: Layout) -> None:
 def test_down_where_nothing_runs_does_nothing(layout: Layout) -> None:
     assert stack.down(layout.settings) == 0
     assert stack.status(layout.settings) == 1
+
+
+def test_a_check_waits_for_builds_of_the_days_own_hours_only() -> None:
+    one = Day(date(2026, 9, 20))  # 15:00Z of the 19th to 15:00Z of the 20th
+    line = "OPEN  4 arithmetic  trade      2026-09-{} expected 5 actual 0 waiting_layers=['1d']"
+    assert market_day._waits_for_builds(line.format("19 15:00"), one)
+    assert market_day._waits_for_builds(line.format("20 14:00"), one)
+    assert not market_day._waits_for_builds(line.format("20 15:00"), one), "the hours after it wait for the next build"
+    assert not market_day._waits_for_builds(line.format("20 14:00").replace("4 arithmetic", "5 witness   "), one)
