@@ -111,6 +111,12 @@ def loaded_spans(landings: Iterable[Landing]) -> dict[Chain, list[Span]]:
     return loaded
 
 
+def unloaded(landing: Landing) -> set[Chain]:
+    """The partitions of which the lake holds sound objects that are not loaded."""
+    names = [naming.parse_chain_object(landed.listed.path) for landed in landing.unknown if landed.footer is not None]
+    return {Chain(landing.topic, name.cluster, name.epoch, name.partition) for name in names if name is not None}
+
+
 def holds(loaded: Mapping[Chain, list[Span]], ends: Mapping[Chain, int]) -> bool:
     """Whether every offset below ``ends`` is loaded. Without a partition there is no evidence, so the answer is no."""
     return bool(ends) and all(not _missing(loaded.get(chain, []), (0, end - 1)) for chain, end in ends.items())

@@ -146,21 +146,23 @@ def _heard_until(
 
     What is not loaded yet is no evidence of anything, so no verdict and no gap may rest on the time after it.
     """
-    everything = [mark for found in marks.values() for mark in found]
-    loaded = chain.loaded_spans(landings.values())
-    for frontier in captured.frontiers:
-        # Partitions of a cluster or an epoch before have no frontier, and their watermarks.
-        before = {m.chain: m.high for m in everything if m.chain not in frontier.ends and m.high}
-        if chain.holds(loaded, {**before, **frontier.ends}):
-            return frontier.moment
     if not captured.frontiers:
         return None
-    received = chain.received_until(landings.values(), captured.frontiers[0].ends, frame.now) if timeless else None
+    # A cluster or an epoch that the broker no longer has brings nothing more than what has landed of it.
+    present = captured.frontiers[0].ends
+    if any(chain.unloaded(seen) - present.keys() for seen in landings.values()):
+        return None
+    loaded = chain.loaded_spans(landings.values())
+    for frontier in captured.frontiers:
+        if chain.holds(loaded, frontier.ends):
+            return frontier.moment
+    received = chain.received_until(landings.values(), present, frame.now) if timeless else None
+    mine = [mark for found in marks.values() for mark in found if mark.chain in present]
     past: dict[datetime, datetime] = {}
-    for mark in everything:
+    for mark in mine:
         if mark.until is not None:
             past[mark.hour_at] = min(mark.until, past.get(mark.hour_at, mark.until))
-    moments = [until for hour, until in past.items() if chain.caught_up(landings.values(), everything, hour)]
+    moments = [until for hour, until in past.items() if chain.caught_up(landings.values(), mine, hour)]
     return max([*moments, *([received] if received else [])], default=None)
 
 
