@@ -4,7 +4,8 @@ Lives here: sums of silver beside sums of each layer, market by market, as decim
 later identity).
 
 Layers up to an hour are compared hour by hour; a bar of four hours or a day is compared whole, and a difference there
-shows in each of its hours. While a layer has builds to take that touch the hour, a difference is open, not red.
+shows in each of its hours. While a layer has builds to take, a difference is open, not red, and shows in the hours that
+these builds touch: the day's bar grows with every build, and the hours before are none the less proven.
 """
 
 from __future__ import annotations
@@ -137,10 +138,11 @@ def _stretch(connection: Connection, values: dict[str, Any]) -> dict[datetime, _
             hours[start].bars += int(sums[1])
         said = _said(sums) if built[layer] else {"what": f"{_table(layer)} has never been built"}
         if said:
-            waits = not built[layer] or start in waiting[layer]
-            difference = _Difference(layer, start, market, said, waits)
-            for n in range(LAYERS[layer]):
-                hours[start + n * HOUR].wrong.append(difference)
+            inside = [start + n * HOUR for n in range(LAYERS[layer])]
+            touched = [hour for hour in inside if hour in waiting[layer]] if built[layer] else inside
+            difference = _Difference(layer, start, market, said, waits=bool(touched))
+            for hour in touched or inside:
+                hours[hour].wrong.append(difference)
     return hours
 
 
@@ -160,9 +162,8 @@ def _query(built: dict[str, bool]) -> sql.Composed:
 
 
 def _waiting(connection: Connection, layer: str, values: dict[str, Any]) -> set[datetime]:
-    """The layer's bins that a build touches which it has not taken."""
-    width = timedelta(hours=LAYERS[layer])
-    rows = connection.execute(_WAITING, {**values, "width": width, "consumer": _table(layer), "dataset": DATASET})
+    """The hours that a build touches which the layer has not taken."""
+    rows = connection.execute(_WAITING, {**values, "width": HOUR, "consumer": _table(layer), "dataset": DATASET})
     return {row[0] for row in rows}
 
 

@@ -490,6 +490,7 @@ def test_while_gold_has_builds_to_take_a_difference_is_open(gold: Place) -> None
     found = summed(gold)
     assert found[0].status == "open"
     assert found[0].detail["waiting_layers"] == sorted(WIDTHS)
+    assert {hour for hour, verdict in found.items() if verdict.status != "green"} == {0}, "the day's other hours hold"
     for layer in WIDTHS:
         run(
             gold,
