@@ -25,6 +25,8 @@ from tidemark.settings import inherited_environment
 
 _LOOPBACK = "127.0.0.1"
 _POLL_S = 0.1
+#: How often what outlives its parent is looked for, at most.
+_ROUNDS = 5
 #: Put into each child's environment with its pid file's path, so that what outlives its parent is recognised.
 _MARK = "LOCAL_STACK_PID_FILE"
 #: Our own children by pid, to be waited for when they are stopped.
@@ -74,7 +76,7 @@ def identity(pid: int) -> str | None:
         if sys.platform == "linux":
             # Ticks since boot: unlike a wall-clock start time it doesn't move when the clock is set.
             ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-            return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}:{ticks}"
+            return f"{_boot()}:{ticks}"
         return f"{process.create_time():.2f}"
     except (psutil.Error, OSError, IndexError):
         return None
@@ -101,6 +103,8 @@ def start(program: Program) -> int:
     """
     if (pid := running(program.pid_file)) is not None:
         return pid
+    if (stale := _record(program.pid_file)) is not None:
+        _kill_left_over(stale, program.pid_file)  # the record is the only trace of them, and is overwritten here
     for folder in (program.home, program.log.parent, program.pid_file.parent):
         folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -277,22 +281,59 @@ def _reap(pid: int) -> None:
 
 
 def _kill_left_over(record: Mapping[str, object], pid_file: Path) -> bool:
-    members = list(_left_over(int(str(record["pid"])), str(record["home"]), str(pid_file.resolve())))
-    for member in members:
-        with contextlib.suppress(psutil.Error):
-            member.kill()
-    psutil.wait_procs(members, timeout=5)
-    return bool(members)
+    found = False
+    for _ in range(_ROUNDS):  # one may have begun another while we looked
+        members = list(_left_over(record, str(pid_file.resolve())))
+        if not members:
+            break
+        found = True
+        for member in members:
+            with contextlib.suppress(psutil.Error):
+                members += [child for child in member.children(recursive=True) if child not in members]
+        for member in members:
+            with contextlib.suppress(psutil.Error):
+                member.kill()
+        psutil.wait_procs(members, timeout=5)
+    return found
 
 
-def _left_over(session: int, home: str, mark: str) -> Iterator[psutil.Process]:
+def _left_over(record: Mapping[str, object], mark: str) -> Iterator[psutil.Process]:
     """Processes that outlived the one we started.
 
-    They have its mark in their environment, or, where a program overwrites that, are in its session and work in its
-    home: the session's number alone is no proof.
+    They have its mark in their environment, or are in its session and work in its home. A process may hide both from
+    its own user (Airflow's workers do, see prctl(2), PR_SET_DUMPABLE); then the session decides, if it is still ours.
     """
+    session, home = int(str(record["pid"])), str(record["home"])
+    ours = _session_is_ours(record)
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            ours = process.environ().get(_MARK) == mark
-            if ours or (os.getsid(process.pid) == session and process.cwd() == home):
+            if _seen(lambda process=process: process.environ().get(_MARK) == mark):  # type: ignore[misc]
                 yield process
+            elif os.getsid(process.pid) == session:
+                at_home = _seen(lambda process=process: process.cwd() == home)  # type: ignore[misc]
+                if at_home or (at_home is None and ours and process.uids().real == os.getuid()):
+                    yield process
+
+
+def _seen(look: Callable[[], bool]) -> bool | None:
+    """The answer of ``look``, or None where the process hides it from us."""
+    try:
+        return look()
+    except (psutil.AccessDenied, PermissionError):
+        return None
+
+
+def _session_is_ours(record: Mapping[str, object]) -> bool:
+    """Whether a session with the recorded process's number can only be the one that it led.
+
+    The kernel gives a number to no new process while a session has it. So it is ours unless another process has the
+    number now, or the machine was restarted since.
+    """
+    if identity(int(str(record["pid"]))) not in (None, record["identity"]):
+        return False
+    boot, colon, _ = str(record["identity"]).partition(":")
+    return not colon or boot == _boot()
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
