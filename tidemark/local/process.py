@@ -184,6 +184,8 @@ def wait_until(
         if time.monotonic() > deadline:
             raise LocalError(f"{what} is not ready after {timeout_s:.0f} s{_quote(log)}")
         time.sleep(every_s)
+    if pid_file is not None and running(pid_file) is None:  # another one answers on its port
+        raise LocalError(f"{what} ended while starting{_quote(log)}")
 
 
 def settled(what: str, pid_file: Path, log: Path, seconds: float) -> None:

@@ -100,6 +100,8 @@ def docs(settings: Settings) -> int:
         LocalError: dbt can't build it, for example because the platform doesn't run.
     """
     layout = Layout(settings)
+    if not layout.postgres.running():  # whoever has its port has another warehouse
+        raise LocalError(f"The platform of {layout.state} does not run. Start it: tidemark up")
     url = _write_docs(layout, children.local_settings(layout, memory=False))
     Console(soft_wrap=True).print(f"dbt docs: {url}", highlight=False)
     return 0
@@ -142,7 +144,7 @@ class _Up:
         progress = Progress(self._console)
         with progress.shown():
             run([*self._servers(), *(self._market_day() if fresh else [])], progress)
-        found = summary.collect(layout, self._day)
+        found = summary.collect(layout, self._day, fresh)
         if fresh and not found.problems:
             layout.write_note("day", {"done": self._day.date.isoformat(), "exchanges": list(layout.settings.exchanges)})
         _remember_played(layout)
@@ -310,11 +312,12 @@ def _is_done(layout: Layout, day: Day) -> bool:
 
 
 def _what_to_play(layout: Layout, day: Day) -> list[str]:
-    """The whole day, unless it has been played already: then go on from a little before where it was left.
+    """The whole day, unless it is done: then go on from a little before where playing ended.
 
-    What was on its way when the producer stopped is told again this way; silver knows it by its ids.
+    What was in transit when the producer stopped is sent again; silver knows it by its ids. A day that is not done
+    is played whole, because only who played all of it can witness all of it.
     """
-    played = _played(layout)
+    played = _played(layout) if _is_done(layout, day) else {}
     if played and datetime.fromisoformat(played["begin"]) <= day.begin <= datetime.fromisoformat(played["end"]):
         begin = max(day.begin, datetime.fromisoformat(played["end"]) - _TOLD_AGAIN)
         return ["--from", begin.isoformat()]

@@ -40,6 +40,8 @@ _HOURS = 24
 #: States of an hour beside "green", for people.
 _STATES = {"red": "broken", "unchecked": "not known yet", "provisional": "of them proven so far"}
 _LEGEND = "green: hours in which the check holds · open: not known yet, checked again at :25 and :55 · red: broken"
+#: Said instead of a comparison.
+NOT_COMPARED = "The simulator was restarted since that day: its candles were not compared."
 _BARS = """
 select exchange, market, bucket_at, open, high, low, close, volume_base, trade_count from gold.ohlcv_1h
 where bucket_at >= %s and bucket_at < %s
@@ -85,8 +87,8 @@ class Summary:
         return found
 
 
-def collect(layout: Layout, day: Day) -> Summary:
-    """Look at everything once."""
+def collect(layout: Layout, day: Day, first: bool) -> Summary:
+    """Look at everything once. ``first``: the day has not been proven before, so its witness must speak."""
     summary = Summary(tuple(layout.settings.exchanges))
     summary.objects, summary.bytes = _landing(layout.lake)
     with psycopg.connect(layout.postgres.url(), autocommit=True) as connection:
@@ -100,7 +102,7 @@ def collect(layout: Layout, day: Day) -> Summary:
         if layout.settings.local.source == "simulator":
             summary.witness, differing = _witness(connection, layout, day)
             summary.problems += differing
-    summary.problems += _judged(summary, day)
+    summary.problems += judged(summary, day, first)
     return summary
 
 
@@ -193,7 +195,7 @@ def _witness(connection: psycopg.Connection[Any], layout: Layout, day: Day) -> t
     """Compare the day's hourly bars with the simulator's own candles, to the last digit."""
     sent = {name: workers.simulator_trades(layout, name) for name in layout.settings.exchanges}
     if not all(sent.values()) or workers.simulator_begin(layout) > day.begin:
-        return "The simulator was started anew since that day: its candles were not compared.", []
+        return NOT_COMPARED, []
     ours = {tuple(row[:3]): _bar(*row[3:]) for row in connection.execute(_BARS, [day.begin, day.end])}
     theirs: dict[tuple[Any, ...], tuple[Decimal, ...]] = {}
     for exchange, markets in sent.items():
@@ -220,8 +222,14 @@ def _bar(*values: Any) -> tuple[Decimal, ...]:
     return tuple(Decimal(value).normalize() for value in values)
 
 
-def _judged(summary: Summary, day: Day) -> list[str]:
+def judged(summary: Summary, day: Day, first: bool) -> list[str]:
+    """What is wrong with what was found; ``first`` as in :func:`collect`."""
     problems = []
+    if first and summary.witness == NOT_COMPARED:
+        problems.append(
+            f"the bars of {day.date} were not compared with the simulator's candles, because it did not play the whole "
+            "day: run make down, then make up"
+        )
     for exchange in summary.exchanges:
         problems += [
             f"{layer} has no rows of {exchange}"

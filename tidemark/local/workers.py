@@ -119,7 +119,11 @@ def simulator_trades(layout: Layout, exchange: str) -> dict[str, Any]:
 
 
 def simulator_begin(layout: Layout) -> datetime:
-    """The first instant that the simulator has played (UTC)."""
+    """The first instant that the simulator has played (UTC).
+
+    Raises:
+        LocalError: it doesn't answer.
+    """
     began = min(status["from_ms"] for status in simulator_status(layout).values())
     return datetime.fromtimestamp(began / 1000, UTC)
 
@@ -152,6 +156,9 @@ def _producer(layout: Layout, exchange: str, env: Mapping[str, str]) -> Program:
 
 
 def _ask(layout: Layout, path: str) -> Any:
+    """What our own simulator answers; None without one: whoever else has the port plays another day."""
+    if process.running(simulator(layout).pid_file) is None:
+        return None
     url = f"http://127.0.0.1:{layout.settings.local.simulator_port}{path}"
     with requests.Session() as session:
         session.trust_env = False  # it is on this machine: never through a proxy

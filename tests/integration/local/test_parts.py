@@ -177,6 +177,9 @@ def test_a_day_is_played_once(layout: Layout) -> None:
     assert stack._what_to_play(layout, day) == whole
     carried = {"begin": day.begin.isoformat(), "exchanges": ["upbit", "okx", "binance"]}
     layout.write_note("played", {**carried, "end": "2026-04-13T20:00:00+00:00"})
+    assert stack._what_to_play(layout, day) == whole  # its bars have not been compared yet
+    layout.write_note("day", {"done": "2026-04-13", "exchanges": carried["exchanges"]})
+    layout.write_note("played", {**carried, "end": "2026-04-13T20:00:00+00:00"})
     assert stack._what_to_play(layout, day) == ["--from", "2026-04-13T19:00:00+00:00"]
     layout.write_note("played", {**carried, "exchanges": ["upbit"], "end": "2026-04-13T20:00:00+00:00"})
     assert stack._what_to_play(layout, day) == whole  # an exchange is new
