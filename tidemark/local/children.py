@@ -28,7 +28,7 @@ def local_settings(layout: Layout, memory: bool) -> Settings:
     settings = layout.settings
     broker: dict[str, Any] = {
         "bootstrap_servers": layout.memory.bootstrap if memory else layout.kafka.bootstrap,
-        "epoch": layout.epoch(),
+        "epoch": layout.epoch(memory),
         "memory": memory,
     }
     if memory:  # its own id is an address in memory: the same one could come again

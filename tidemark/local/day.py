@@ -107,8 +107,8 @@ def listen(layout: Layout, say: Say) -> str:
     return ""
 
 
-def wait_until_landed(layout: Layout, settings: Settings, say: Say) -> str:
-    """Wait until everything that the topics hold now is in the lake.
+def wait_until_landed(layout: Layout, settings: Settings, say: Say, *, producers: bool = True) -> str:
+    """Wait until everything that the topics hold now is in the lake. ``producers``: they run meanwhile.
 
     Raises:
         LocalError: the sink ended, or it doesn't get any further.
@@ -124,7 +124,7 @@ def wait_until_landed(layout: Layout, settings: Settings, say: Say) -> str:
     try:
         goal = _ends(client, settings)
         while behind := _behind(client, goal):
-            _require_workers(layout)
+            _require_workers(layout, producers)
             workers.write_soon(layout)  # its objects wait for the next load otherwise
             watch.look(behind)
             say(f"{behind:,} of {sum(goal.values()):,} records to go")
@@ -254,8 +254,9 @@ class _Stuck:
             raise LocalError(f"no progress for {_STUCK_S:.0f} s: {self._message}")
 
 
-def _require_workers(layout: Layout) -> None:
-    for name in (*(f"producer-{exchange}" for exchange in layout.settings.exchanges), "sink"):
+def _require_workers(layout: Layout, producers: bool = True) -> None:
+    carried = layout.settings.exchanges if producers else ()
+    for name in (*(f"producer-{exchange}" for exchange in carried), "sink"):
         if process.running(layout.state / name / f"{name}.pid") is None:
             log = layout.logs / f"{name}.log"
             raise LocalError(f"the {name} has ended; its log {log} ends with:\n{process.tail(log)}")

@@ -1,6 +1,6 @@
-"""Where everything of the local stack lies and listens.
+"""Where everything of the local stack is stored and listens.
 
-Lives here: the state directory's folders, the servers made from them, the epoch counter. Doesn't: starting
+Contains: the state directory's folders, the servers made from them, the epoch of each broker. Does not contain: starting
 anything (``stack``), what workers are told (``children``).
 """
 
@@ -19,6 +19,9 @@ from tidemark.local.pages import PagesServer
 from tidemark.local.postgres import PostgresServer
 from tidemark.local.valkey import ValkeyServer
 from tidemark.settings import Settings
+
+#: How a note names the two brokers; the index is whether it is the in-memory one.
+_BROKERS = ("kafka", "memory")
 
 
 @dataclass(frozen=True)
@@ -83,15 +86,31 @@ class Layout:
             self.postgres.url(user=naming.ROLE_LOADER),
         )
 
-    def epoch(self) -> int:
-        """The broker's epoch: how many times its data were made anew here."""
-        return int(self.note("epoch").get("epoch", 0))
+    def epoch(self, memory: bool) -> int:
+        """The epoch of one of the two brokers: how many times its data were re-created here.
 
-    def raise_epoch(self) -> int:
-        """Count one more making of the broker's data."""
-        epoch = self.epoch() + 1
-        self.write_note("epoch", {"epoch": epoch})
+        Each broker counts by itself: a start of one must never rename the chains of the other. A note of a release
+        that had one count for both is read once more, for Kafka after a look at its newest chain in the lake.
+        """
+        note = self.note("epoch")
+        former = int(note.get("epoch", 0))
+        if memory:
+            return int(note.get("memory", former))
+        return int(note["kafka"]) if "kafka" in note else max(self._chain_epochs(), default=former)
+
+    def raise_epoch(self, memory: bool) -> int:
+        """Count one more making of this broker's data."""
+        epoch = self.epoch(memory) + 1
+        other = {_BROKERS[not memory]: self.epoch(not memory)}
+        self.write_note("epoch", {**other, _BROKERS[memory]: epoch})
         return epoch
+
+    def _chain_epochs(self) -> set[int]:
+        """The epochs under which chains of this Kafka are in the lake."""
+        if not (cluster := self.kafka.cluster()):
+            return set()
+        names = [folder.name for folder in (self.lake / "landing").glob(f"*/{cluster}-*")]
+        return {int(number) for name in names if (number := name.rpartition("-")[2]).isdecimal()}
 
     def note(self, name: str) -> dict[str, Any]:
         """A small fact remembered between runs; empty when there is none."""

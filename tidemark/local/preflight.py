@@ -48,7 +48,13 @@ def choose_broker(layout: Layout) -> tuple[bool, str]:
     try:
         require_kafka(layout)
     except LocalError as error:
-        return True, _memory_line(str(error).split(":")[0])
+        reason = str(error).split(": ")[0]
+        if layout.kafka.cluster():  # what it holds and has not landed would be passed over without a message
+            raise LocalError(
+                f"{reason}, and the broker of {layout.state} is Kafka. Install what is missing, or leave Kafka's records "
+                "where they are until it runs again: BROKER=memory make up"
+            ) from None
+        return True, _memory_line(reason)
     return False, ""
 
 

@@ -201,18 +201,44 @@ class _Up:
 
     def _broker(self, say: Say) -> str:
         layout = self._layout
+        self._leave_other_broker(say)
+        layout.write_note("broker", {"memory": self._memory})
         if self._memory:
             if not layout.memory.running():
-                for worker in (*workers.producers(layout).values(), workers.sink(layout, {})):
-                    process.stop(worker)  # they know the address of the broker that is gone
-                layout.raise_epoch()
+                self._stop_clients()  # they know the address of the broker that is gone
+                layout.raise_epoch(memory=True)
             layout.memory.start()
             return layout.memory.bootstrap
-        if not layout.kafka.cluster():
-            layout.raise_epoch()
+        if not layout.kafka.running() and not layout.kafka.cluster():
+            layout.raise_epoch(memory=False)
         say("fetching its jars, once" if not self._jars_there() else "")
         layout.kafka.start()
         return layout.kafka.bootstrap
+
+    def _leave_other_broker(self, say: Say) -> None:
+        """Where the other broker was used until now: have what it holds landed, and stop it and its clients.
+
+        Raises:
+            LocalError: the sink doesn't land what is left.
+        """
+        layout = self._layout
+        other = layout.kafka if self._memory else layout.memory
+        if not other.running() and layout.note("broker").get("memory", self._memory) == self._memory:
+            return
+        for producer in (*workers.producers(layout).values(), *workers.former_producers(layout)):
+            process.stop(producer)
+        if other.running() and process.running(workers.sink(layout, {}).pid_file):
+            settings = children.local_settings(layout, not self._memory)
+            market_day.wait_until_landed(layout, settings, say, producers=False)
+        self._stop_clients()
+        other.stop()
+
+    def _stop_clients(self) -> None:
+        """Stop all who were given the address and the epoch of a broker at their start."""
+        layout = self._layout
+        for worker in (*workers.producers(layout).values(), workers.sink(layout, {})):
+            process.stop(worker)
+        _stop_airflow(layout)
 
     def _jars_there(self) -> bool:
         from tidemark.local.kafka import jars_cached

@@ -156,12 +156,6 @@ def test_in_memory_the_sink_keeps_far_less_than_the_broker_forgets(layout: Layou
     assert told.sink.rotate_bytes * 4 < told.producer.max_lag_bytes < 5 * 1024 * 1024
 
 
-def test_each_making_of_the_brokers_data_has_its_own_epoch(layout: Layout) -> None:
-    assert layout.epoch() == 0
-    assert [layout.raise_epoch(), layout.raise_epoch(), layout.epoch()] == [1, 2, 2]
-    assert children.local_settings(layout, memory=False).kafka.epoch == 2
-
-
 # --- the day ------------------------------------------------------------------------------------------------
 
 
