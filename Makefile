@@ -6,6 +6,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+# An environment of another Python is removed; one that fits is kept, since a platform may run from it.
+CLEAR = $(shell $(dir $@)bin/python -c '$(SUPPORTED)' 2>/dev/null || echo --clear)
+# Python does not start from a path that isn't ASCII under LC_ALL=C.
+ifneq ($(filter C POSIX,$(LC_ALL)),)
+export LC_ALL := C.UTF-8
+endif
 # No part of the platform sends telemetry.
 export DO_NOT_TRACK = 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS = false
@@ -43,10 +50,10 @@ logs: install ## follow the logs (NAME=sink for one)
 install: $(STAMP) ## make the virtual environment from the lock
 
 $(STAMP): requirements.lock pyproject.toml tidemark/exchanges/columnar/frames.c
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	@$(PYTHON) -c '$(SUPPORTED)' \
 	  || { echo "Tidemark needs Python 3.11 to 3.13; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@echo "Installing the locked environment into $(VENV) (about a minute the first time)"
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(CLEAR) $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
@@ -83,7 +90,7 @@ bench: install $(YARDSTICKS)/.installed ## how fast it is against quixstreams an
 
 # quixstreams needs an older client of Kafka than the platform: the yardsticks have an environment of their own.
 $(YARDSTICKS)/.installed: tests/bench/requirements.lock
-	@$(PYTHON) -m venv $(YARDSTICKS)
+	@$(PYTHON) -m venv $(CLEAR) $(YARDSTICKS)
 	@$(BIN)/uv pip sync --quiet --python $(YARDSTICKS)/bin/python --require-hashes $<
 	@touch $@
 

@@ -97,7 +97,7 @@ class KafkaServer:
             self._write_properties()
             if not self.cluster():
                 self._format()
-            command = [*self._java(f"-Xms128m -Xmx{self.heap}"), "kafka.Kafka", str(self._properties)]
+            command = [*self._java(f"-Xms128m -Xmx{self.heap}"), "kafka.Kafka", self._properties.name]
             process.start(replace(self.program, command=command))
         process.wait_until("Kafka", self._answers, timeout_s=timeout_s, pid_file=self.home / "kafka.pid", log=self.log)
 
@@ -117,7 +117,7 @@ class KafkaServer:
     def _write_properties(self) -> None:
         controller = process.free_port()
         self._properties.write_text(
-            _PROPERTIES.format(node=_NODE, host=self.host, port=self.port, controller=controller, data=self.data)
+            _PROPERTIES.format(node=_NODE, host=self.host, port=self.port, controller=controller, data=self.data.name)
         )
 
     def _format(self) -> None:
@@ -125,12 +125,12 @@ class KafkaServer:
         cluster = re.sub("^[-_]", "t", cluster)  # a leading dash would look like an option
         command = [*self._java("-Xmx128m"), "kafka.tools.StorageTool", "format"]
         done = subprocess.run(
-            [*command, "--cluster-id", cluster, "--config", str(self._properties)],
+            [*command, "--cluster-id", cluster, "--config", self._properties.name],
             cwd=self.home, env=process.environment(), capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
             shutil.rmtree(self.data, ignore_errors=True)
-            raise LocalError(f"Kafka can't format {self.data}: {_last_line(done.stderr or done.stdout)}")
+            raise LocalError(f"Kafka can't format {self.data}: {cause(done.stderr or done.stdout)}")
 
     def _answers(self) -> bool:
         return answers(self.host, self.port)
@@ -221,8 +221,8 @@ def _copy_dependencies(maven: str, target: Path) -> None:
         raise LocalError("Maven could not fetch the Kafka jars within 10 minutes: see the network") from None
     if done.returncode or not any(target.glob("kafka_*.jar")):
         errors = [line.removeprefix("[ERROR]").strip() for line in done.stdout.splitlines() if "[ERROR]" in line]
-        reason = next(filter(None, errors), _last_line(done.stderr or done.stdout))[:300]
-        raise LocalError(f"Maven could not fetch the Kafka jars (no network? or use BROKER=memory): {reason}")
+        reason = next(filter(None, errors), "") or cause(done.stderr or done.stdout)
+        raise LocalError(f"Maven could not fetch the Kafka jars (no network? or use BROKER=memory): {reason[:300]}")
 
 
 def _maven_environment() -> dict[str, str]:
@@ -239,6 +239,16 @@ def _jar_folder(cache: Path) -> Path:
     return cache / f"kafka-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
 
 
+def cause(text: str) -> str:
+    """What a Java program that failed says of the cause: the innermost "Caused by", else the first exception's line."""
+    lines = [
+        line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("at ", "... "))
+    ]
+    caused = [line.partition("Caused by: ")[2] for line in lines if "Caused by: " in line]
+    named = [line for line in lines if re.search(r"\w(Exception|Error)\b", line)]
+    return (caused[-1:] or named[:1] or lines[-1:] or ["no message"])[0][:300]
+
+
 def _last_line(text: str) -> str:
     return (text.strip().splitlines() or ["no message"])[-1][:300]
 
@@ -252,6 +262,7 @@ controller.listener.names=CONTROLLER
 listeners=PLAINTEXT://{host}:{port},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=PLAINTEXT://{host}:{port}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+# Relative to the working directory: Java reads this file as Latin-1, and a comma would begin a second folder.
 log.dirs={data}
 auto.create.topics.enable=false
 message.max.bytes=1048588

@@ -64,7 +64,18 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     for name in ("NO_PROXY", "no_proxy"):  # what listens here is never asked for through a proxy
         base[name] = ",".join(filter(None, (base.get(name), "127.0.0.1,localhost")))
     quiet = {"TZ": "UTC", "DO_NOT_TRACK": "1", "PYTHONUNBUFFERED": "1"}
-    return base | quiet | dict(extra or {})
+    return base | quiet | _utf8(base) | dict(extra or {})
+
+
+def _utf8(base: Mapping[str, str]) -> dict[str, str]:
+    """The locale of a child: UTF-8, since in the locale C neither Java nor Python's start reads a path that isn't ASCII.
+
+    C.UTF-8 is a part of every system but macOS, whose programs take paths as UTF-8 in any locale.
+    """
+    locale = base.get("LC_ALL") or base.get("LANG") or "C"
+    if sys.platform == "darwin" and locale not in ("C", "POSIX"):
+        return {}
+    return {"LC_ALL": "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"}
 
 
 def identity(pid: int) -> str | None:

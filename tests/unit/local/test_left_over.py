@@ -100,7 +100,9 @@ def test_a_start_stops_what_the_killed_one_before_it_left(tmp_path: Path) -> Non
 def test_another_sessions_process_lives(tmp_path: Path) -> None:
     """A stranger got the number of the one we started, after the whole of its session had ended."""
     code = "import time; print(1, flush=True); time.sleep(600)"
-    stranger = Program("stranger", [sys.executable, "-c", code], tmp_path / "a", tmp_path / "log", tmp_path / "a" / "pid")
+    stranger = Program(
+        "stranger", [sys.executable, "-c", code], tmp_path / "a", tmp_path / "log", tmp_path / "a" / "pid"
+    )
     pid = process.start(stranger)
     try:
         process.wait_until("it", lambda: stranger.log.read_text().strip() == "1", timeout_s=20)

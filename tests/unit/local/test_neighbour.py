@@ -71,4 +71,6 @@ def test_who_answers_in_its_place_is_no_start(tmp_path: Path) -> None:
         process.start(mine)
         assert process.ended(mine.pid_file, 20)
         with pytest.raises(LocalError, match=r"(?s)mine ended while starting.*address in use"):
-            process.wait_until("mine", lambda: process.port_open(port), timeout_s=5, pid_file=mine.pid_file, log=mine.log)
+            process.wait_until(
+                "mine", lambda: process.port_open(port), timeout_s=5, pid_file=mine.pid_file, log=mine.log
+            )
