@@ -1,7 +1,7 @@
 """Where everything of the local stack is stored and listens.
 
-Contains: the state directory's folders, the servers made from them, the epoch of each broker. Does not contain: starting
-anything (``stack``), what workers are told (``children``).
+Contains: the state directory's folders, the servers made from them, the epoch of each broker. Does not contain:
+starting anything (``stack``), the settings of workers (``children``).
 """
 
 from __future__ import annotations

@@ -51,8 +51,8 @@ def choose_broker(layout: Layout) -> tuple[bool, str]:
         reason = str(error).split(": ")[0]
         if layout.kafka.cluster():  # what it holds and has not landed would be passed over without a message
             raise LocalError(
-                f"{reason}, and the broker of {layout.state} is Kafka. Install what is missing, or leave Kafka's records "
-                "where they are until it runs again: BROKER=memory make up"
+                f"{reason}, and the broker of {layout.state} is Kafka. Install what is missing, or leave Kafka's "
+                "records where they are until it runs again: BROKER=memory make up"
             ) from None
         return True, _memory_line(reason)
     return False, ""

@@ -68,9 +68,9 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def _utf8(base: Mapping[str, str]) -> dict[str, str]:
-    """The locale of a child: UTF-8, since in the locale C neither Java nor Python's start reads a path that isn't ASCII.
+    """The locale of a child. In the locale C neither Java nor Python's start reads a path that isn't ASCII.
 
-    C.UTF-8 is a part of every system but macOS, whose programs take paths as UTF-8 in any locale.
+    C.UTF-8 is a part of every system but macOS, whose programs read paths as UTF-8 in any locale but C.
     """
     locale = base.get("LC_ALL") or base.get("LANG") or "C"
     if sys.platform == "darwin" and locale not in ("C", "POSIX"):

@@ -59,7 +59,7 @@ def account(folder: Path, group: str, action: str) -> tuple[int, bool]:
     done = subprocess.run(
         [sys.executable, "-c", ACCOUNT, str(folder), LEADER.format(group=group), action],
         env={**os.environ, "PYTHONPATH": str(PROJECT_ROOT)},
-        preexec_fn=drop,  # noqa: PLW1509 - one thread, and only this call takes a right away
+        preexec_fn=drop,
         capture_output=True,
         text=True,
         check=True,
