@@ -65,6 +65,9 @@ def simulator(layout: Layout, day: Sequence[str] = ()) -> Program:
     for name, exchange in layout.settings.exchanges.items():
         if exchange.codes:
             options += ["--wait-codes", f"{name}:{','.join(exchange.codes)}"]
+        counts = {"candle": len(exchange.candle_intervals)}  # a channel each
+        kinds = [f"{dataset}*{counts.get(dataset, 1)}" for dataset in exchange.datasets]
+        options += ["--wait-channels", f"{name}:{','.join(kinds)}"]
     env = {"PYTHONPATH": str(PROJECT_ROOT)}
     return _module(layout, "simulator", ("tidemark.local.simulator", *options, *day), env)
 

@@ -49,6 +49,10 @@ _WaitFor = Annotated[
 _WaitCodes = Annotated[
     list[str], _option(text="With all-trades: only these of an exchange's markets (okx:BTC-USDT-SWAP,…; repeatable).")
 ]
+_WaitChannels = Annotated[
+    list[str],
+    _option(text="With all-trades: wait for these channels too, at most a minute (okx:ticker,candle*6; repeatable)."),
+]
 _Trades = Annotated[int, _option(text="About so many trades a day on Upbit.")]
 _SwapTrades = Annotated[int, _option(text="About so many trades a day on OKX, and on Binance.")]
 _Oddities = Annotated[
@@ -77,6 +81,7 @@ def simulate(
     then_live: _Live = True,
     wait_for: _WaitFor = _DEFAULTS.wait_for,
     wait_codes: _WaitCodes = [],  # noqa: B006 (typer copies it)
+    wait_channels: _WaitChannels = [],  # noqa: B006 (the same)
     trades_per_day: _Trades = _DEFAULTS.trades_per_day,
     swap_trades_per_day: _SwapTrades = _DEFAULTS.swap_trades_per_day,
     oddities: _Oddities = bool(DEFAULT),
@@ -105,6 +110,7 @@ def simulate(
             then_live=then_live,
             wait_for=wait_for,
             wait_codes=_by_exchange(wait_codes),
+            wait_channels=_channels(wait_channels),
             trades_per_day=trades_per_day,
             swap_trades_per_day=swap_trades_per_day,
             oddities=frozenset(Oddity) if oddities else frozenset(),
@@ -199,6 +205,17 @@ def _by_exchange(named: list[str]) -> dict[str, set[str]]:
         if not colon or not codes:
             raise ConfigError(f"--wait-codes is {one!r}; write it as okx:BTC-USDT-SWAP,ETH-USDT-SWAP")
         found[exchange] = set(codes.split(","))
+    return found
+
+
+def _channels(named: list[str]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for one in named:
+        exchange, colon, kinds = one.partition(":")
+        for kind, star, count in (text.partition("*") for text in kinds.split(",")):
+            if not colon or not kind or (star and not count.isdecimal()):
+                raise ConfigError(f"--wait-channels is {one!r}; write it as okx:ticker,candle*6")
+            found.setdefault(exchange, {})[kind] = int(count or 1)
     return found
 
 

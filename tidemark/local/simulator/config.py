@@ -29,7 +29,8 @@ class SimulatorConfig:
     everything between ``to_at`` and now is played fast as well, and then real time goes on. Without
     ``from_at`` it is live from the start. ``wait_for`` says for whom fast playing waits: "any" subscriber,
     one of "trade", or subscribers that cover the trades of all markets ("all-trades"), or of those that
-    ``wait_codes`` names for the exchange. ``replay`` plays a recording of one exchange instead of the markets.
+    ``wait_codes`` names for the exchange; then ``wait_channels`` says of each exchange how many channels of each kind
+    must cover them too. ``replay`` plays a recording of one exchange instead of the markets.
     ``trades_per_day`` are those of all of an exchange's usual markets: of Upbit, and of each exchange of swaps.
     ``oddities`` are shown beside the usual markets; nothing waits for clients of theirs.
     """
@@ -42,6 +43,7 @@ class SimulatorConfig:
     then_live: bool = True
     wait_for: str = "any"
     wait_codes: Mapping[str, Collection[str]] = field(default_factory=dict)
+    wait_channels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     exchanges: tuple[str, ...] = EXCHANGES
     trades_per_day: int = 150_000
     swap_trades_per_day: int = 15_000
@@ -75,7 +77,7 @@ def check(config: SimulatorConfig, now: datetime) -> None:
     for name in ("trades_per_day", "swap_trades_per_day"):
         if getattr(config, name) < 1:
             raise ConfigError(f"{name} is {getattr(config, name)}; use 1 or more")
-    unknown = {*config.exchanges, *config.wait_codes} - set(EXCHANGES)
+    unknown = {*config.exchanges, *config.wait_codes, *config.wait_channels} - set(EXCHANGES)
     if unknown or not config.exchanges:
         raise ConfigError(f"no exchange {', '.join(sorted(unknown))}; there are: {', '.join(EXCHANGES)}")
     if config.speed is not None and config.speed <= 0:

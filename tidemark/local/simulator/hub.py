@@ -13,8 +13,8 @@ import contextlib
 import itertools
 import socket
 import time
-from collections import Counter
-from collections.abc import Collection, Iterable, Set
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Set
 from typing import Protocol
 
 from aiohttp import web
@@ -26,6 +26,8 @@ from tidemark.local.simulator.swap.depth import DepthUpdate
 from tidemark.local.simulator.timeline import Happening
 
 _SEND_BUFFER = 256 * 1024  # little in flight: what the kernel holds when a client dies is lost to it
+#: With every trade subscribed to, seconds that playing waits for the other channels: a client may leave them out.
+OTHERS_S = 60.0
 _LIVE_BUFFER = 32 * 1024 * 1024  # a real-time client this far behind is cut off
 
 
@@ -128,10 +130,16 @@ class Hub:
     """All open connections, and the log of what they were sent."""
 
     def __init__(
-        self, log: SentLog, wait_for: str, codes: Iterable[str], missable: Collection[str] | None = None
+        self,
+        log: SentLog,
+        wait_for: str,
+        codes: Iterable[str],
+        missable: Collection[str] | None = None,
+        channels: Mapping[str, int] | None = None,
     ) -> None:
         """``wait_for``: "any" subscriber, one of "trade", or such that cover "all-trades" of ``codes``.
 
+        ``channels``: with "all-trades", the number of channels of each kind that must cover the codes too.
         ``missable``: the markets whose trades count as missed when nobody subscribes to them; None: all.
         """
         self.log = log
@@ -142,6 +150,8 @@ class Hub:
         self._silent_until = 0.0
         self._wait_for = wait_for
         self._codes = frozenset(codes)
+        self._kinds = dict(channels or {})
+        self._trades_since: float | None = None
         self._missable = missable
         self._changed = asyncio.Event()
         self._numbers = itertools.count(1)
@@ -179,11 +189,24 @@ class Hub:
         """Whether those are connected for whom playing waits."""
         subscriptions = [subscription for _, subscription in self.subscribers()]
         if self._wait_for == "all-trades":
-            covered = {code for subscription in subscriptions for code in subscription.codes("trade")}
-            return self._codes <= covered
+            return self._covered(subscriptions)
         if self._wait_for == "trade":
             return any("trade" in subscription.channels() for subscription in subscriptions)
         return any(subscription.channels() for subscription in subscriptions)
+
+    def _covered(self, subscriptions: list[Subscription]) -> bool:
+        covered: dict[str, set[str]] = defaultdict(set)
+        for subscription in subscriptions:
+            for channel in subscription.channels():
+                covered[channel] |= subscription.codes(channel)
+        whole = Counter(channel.partition(".")[0] for channel, codes in covered.items() if self._codes <= codes)
+        if not whole["trade"]:
+            self._trades_since = None
+            return False
+        if self._trades_since is None:
+            self._trades_since = time.monotonic()
+        missing = any(whole[kind] < count for kind, count in self._kinds.items())
+        return not missing or time.monotonic() - self._trades_since > OTHERS_S
 
     async def until_ready(self) -> None:
         """Wait for subscribers, and for the end of an ordered silence."""

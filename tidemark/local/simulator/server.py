@@ -143,7 +143,8 @@ class Simulator:
             return Room(name, hub, log, phases, player, None, notice=_notice(name))
         every = _SWAPS[name][0](config.oddities) if name in _SWAPS else MARKETS
         markets = {code: market for code, market in every.items() if not market.aside}
-        hub = Hub(log, config.wait_for, set(config.wait_codes.get(name, markets)) & set(every), set(markets))
+        codes = set(config.wait_codes.get(name, markets)) & set(every)
+        hub = Hub(log, config.wait_for, codes, set(markets), config.wait_channels.get(name))
         timeline = self._timeline(name)
         stop = None if config.then_live else timeline.end_ms
         return Room(
