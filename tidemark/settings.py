@@ -151,8 +151,10 @@ class SinkSettings(Role):
     worker: str = "sink-1"
     group: str = "tidemark.sink"
     rotate_rows: int = Field(default=200_000, ge=1)
-    #: Bytes in memory; all partitions of a worker together hold twice as much at most.
+    #: Bytes in memory of one partition.
     rotate_bytes: int = Field(default=24 * 1024 * 1024, ge=1024)
+    #: Bytes in memory of all partitions of a worker together; never less than twice ROTATE_BYTES.
+    buffer_bytes: int = Field(default=48 * 1024 * 1024, ge=1024)
     #: Seconds of the clock between two objects of a partition. The slots end a minute before the loads, which run every
     #: ten minutes; what an hour holds is written when it ends, whatever this is.
     rotate_seconds: float = Field(default=600.0, gt=0)

@@ -237,8 +237,13 @@ class Sink:
             if asked or writer.due():
                 self._flush(writer)
         # Partitions share a budget, so that many busy ones can't take all memory.
-        while sum(w.buffer.bytes for w in self._writers.values()) > 2 * self._sink.rotate_bytes:
+        while sum(w.buffer.bytes for w in self._writers.values()) > self._buffer_bytes:
             self._flush(max(self._writers.values(), key=lambda w: w.buffer.bytes))
+
+    @property
+    def _buffer_bytes(self) -> int:
+        """What all partitions together may hold back: a partition that is written stays within it."""
+        return max(self._sink.buffer_bytes, 2 * self._sink.rotate_bytes)
 
     def _flush(self, writer: PartitionWriter) -> None:
         """Write, then read on where the writer stands, then commit that. In this order: the chain is the truth."""
@@ -375,7 +380,7 @@ class Sink:
             partitions=len(writers),
             unopened=len(self._closed),
             gathered_bytes=sum(writer.buffer.bytes for writer in writers),
-            gathered_limit=2 * self._sink.rotate_bytes,
+            gathered_limit=self._buffer_bytes,
             lost_races=self.totals.lost_races,
             waiting=self._wait_until is not None,
             quality=dict(self.meter.quality),

@@ -85,15 +85,20 @@ class AirflowServer:
                 command=[*_airflow(), *arguments],
                 home=self.home,
                 log=self.logs / f"airflow-{name}.log",
-                pid_file=self.home / f"{name}.pid",
+                pid_file=self.pid_files[name],
                 env=self.environment(),
             )
             for name, arguments in _COMPONENTS.items()
         }
 
+    @property
+    def pid_files(self) -> dict[str, Path]:
+        """Where each of the four is recorded."""
+        return {name: self.home / f"{name}.pid" for name in _COMPONENTS}
+
     def running(self) -> bool:
         """Whether all four processes run."""
-        return all(process.running(self.home / f"{name}.pid") is not None for name in _COMPONENTS)
+        return all(process.running(file) is not None for file in self.pid_files.values())
 
     def start(self, timeout_s: float = 180.0) -> None:
         """Make or migrate the metadata, start what doesn't run, wait until every component reports healthy.
@@ -230,7 +235,7 @@ class AirflowServer:
             return connection.execute("select to_regclass('alembic_version')").fetchone() != (None,)
 
     def _alive(self, name: str) -> bool:
-        return process.running(self.home / f"{name}.pid") is not None
+        return process.running(self.pid_files[name]) is not None
 
     def _healthy(self) -> bool:
         for program in self.programs.values():

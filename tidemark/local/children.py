@@ -18,9 +18,9 @@ from tidemark.local.memory import SAFE_LAG_BYTES
 from tidemark.settings import PROJECT_ROOT, Settings
 
 #: In-memory broker: what the sink holds back of a partition must stay far below what the broker keeps of it (5 MiB).
-#: That is a matter of bytes: producers pause by bytes. Time bounds what is lost when the broker's process ends.
+#: That is a matter of bytes: producers pause by bytes. Time rotates as with Kafka: a sink that is asked to stop writes
+#: what it holds, and one that is killed reads it again.
 _MEMORY_ROTATE_BYTES = 512 * 1024
-_MEMORY_ROTATE_S = 60.0
 
 
 def local_settings(layout: Layout, memory: bool) -> Settings:
@@ -77,10 +77,7 @@ def environment(settings: Settings) -> dict[str, str]:
 def _streaming(settings: Settings, memory: bool) -> dict[str, Any]:
     if not memory:
         return {}
-    rotate = {
-        "rotate_seconds": min(settings.sink.rotate_seconds, _MEMORY_ROTATE_S),
-        "rotate_bytes": min(settings.sink.rotate_bytes, _MEMORY_ROTATE_BYTES),
-    }
+    rotate = {"rotate_bytes": min(settings.sink.rotate_bytes, _MEMORY_ROTATE_BYTES)}
     lag = {"max_lag_bytes": min(settings.producer.max_lag_bytes, SAFE_LAG_BYTES)}
     return {
         "sink": settings.sink.model_copy(update=rotate),

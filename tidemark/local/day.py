@@ -7,7 +7,7 @@ processes (``stack``), the numbers at the end (``summary``).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -181,6 +181,37 @@ def check(client: AirflowClient, day: Day, say: Say) -> None:
             return
         say(f"{len(behind)} hours wait for silver or gold")
         run_anew(client, BUILDS, say)
+
+
+def prove(client: AirflowClient, day: Day, say: Say) -> str:
+    """Compute the identities; where they are red, repair what the exchange still serves and compute them once more.
+
+    Raises:
+        LocalError: they are red all the same.
+    """
+    try:
+        check(client, day, say)
+    except LocalError:
+        run_anew(client, (REPAIR, *BUILDS), say)
+        check(client, day, say)
+        return "after a repair"
+    return ""
+
+
+def resume(
+    client: AirflowClient, wanted: Collection[str], known: Collection[str] | None
+) -> tuple[list[str], list[str]]:
+    """Have each of the ``wanted`` DAGs that is new here run by its schedule; those, and those that a person has paused.
+
+    ``known`` are the DAGs that this stack has let run before. None: there is no note, and those without any run are
+    new.
+    """
+    every = client.dags()
+    paused = [dag_id for dag_id in wanted if dag_id in every and every[dag_id]["is_paused"]]
+    new = [d for d in paused if (d not in known if known is not None else not client.runs(d, limit=1))]
+    for dag_id in new:
+        client.unpause(dag_id)
+    return new, [dag_id for dag_id in paused if dag_id not in new]
 
 
 def report(client: AirflowClient, day: Day, say: Say) -> None:

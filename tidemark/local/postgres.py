@@ -95,6 +95,7 @@ class PostgresServer:
             process.require_port("PostgreSQL", self.port)
             self._initialise()
             self._configure()
+            self._forget_dead()
             process.start(self.program)
         process.wait_until(
             "PostgreSQL", self._answers, timeout_s=timeout_s, pid_file=self.program.pid_file, log=self.log
@@ -172,6 +173,17 @@ class PostgresServer:
         text = "".join(f"{name} = '{value}'\n" for name, value in settings.items())
         (self.data / "postgresql.auto.conf").write_text("# Written at every start by tidemark.local\n" + text)
         (self.data / "pg_hba.conf").write_text(_HBA)
+
+    def _forget_dead(self) -> None:
+        """Remove the note of a postmaster that no longer runs.
+
+        PostgreSQL itself asks only whether some process has the number, which after a restart of the machine is a
+        stranger's. We know ours by more, and what is left of it is stopped before a start.
+        """
+        note = self.data / "postmaster.pid"
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            if int(note.read_text().splitlines()[0]) == process.recorded(self.program.pid_file):
+                note.unlink()
 
     def _answers(self) -> bool:
         try:

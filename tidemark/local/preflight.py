@@ -6,10 +6,14 @@ starting.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
+import psutil
 import requests
 
 from tidemark import bans
@@ -20,13 +24,70 @@ from tidemark.local.process import LocalError
 
 _PYTHONS = ((3, 11), (3, 14))
 _DISK_BYTES = 2 * 1024**3
+#: With less than this a disk is full: PostgreSQL and Kafka write files of 16 MiB and more.
+_FULL_BYTES = 256 * 1024**2
+#: What all processes of the platform hold together, by adding them up.
+_MEMORY_BYTES = 3 * 1024**3
+_CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
 
 
 def check(layout: Layout, memory: bool) -> None:
-    """Raises LocalError with one line for each thing that stands in the way."""
+    """Raises LocalError with one line for each obstacle."""
+    require_state(layout)
     problems = [*_python(), *_disk(layout), *_ports(layout, memory), *_network(layout)]
     if problems:
         raise LocalError("\n".join(problems))
+
+
+def require_state(layout: Layout) -> None:
+    """Make the state directory.
+
+    Raises:
+        LocalError: it can't be made or written, for example because a file has its name.
+    """
+    try:
+        layout.state.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=layout.state):
+            pass
+    except OSError as error:
+        raise LocalError(
+            f"the state directory {layout.state} can't be written ({error.strerror or error}): make it writable for "
+            "this user, or choose another one with TIDEMARK_LOCAL__STATE_DIR"
+        ) from None
+
+
+def full_disk(layout: Layout) -> str:
+    """One line when the disk of the state directory is full, else nothing."""
+    with contextlib.suppress(OSError):
+        free = shutil.disk_usage(layout.state).free
+        if free < _FULL_BYTES:
+            return (
+                f"The disk is full: {free / 1024**2:.0f} MiB are free at {layout.state}. "
+                "Make room, then run tidemark up again: it goes on with the data that it has."
+            )
+    return ""
+
+
+def little_memory(layout: Layout) -> str:
+    """One line when the machine, or the limit of its control group, leaves too little memory; else nothing."""
+    available = _available_memory()
+    if layout.postgres.running() or available >= _MEMORY_BYTES:
+        return ""
+    return (
+        f"Memory: {available / 1024**3:.1f} GiB are available, the platform takes about "
+        f"{_MEMORY_BYTES / 1024**3:.0f} GiB. The system may end services."
+    )
+
+
+def _available_memory() -> int:
+    found = [psutil.virtual_memory().available]
+    for limit, used in _CGROUPS:
+        with contextlib.suppress(OSError, ValueError):  # "max" is no number: no limit
+            found.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
+    return max(min(found), 0)
 
 
 def choose_broker(layout: Layout) -> tuple[bool, str]:
@@ -75,7 +136,10 @@ def _python() -> Iterator[str]:
 
 
 def _disk(layout: Layout) -> Iterator[str]:
-    layout.state.mkdir(parents=True, exist_ok=True)
+    if layout.postgres.running():  # what is needed for a start has been written
+        if line := full_disk(layout):
+            yield line
+        return
     free = shutil.disk_usage(layout.state).free
     if free < _DISK_BYTES:
         way = "make room, or move the state directory (TIDEMARK_LOCAL__STATE_DIR)"

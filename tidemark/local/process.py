@@ -8,6 +8,7 @@ that quotes the log's tail. Doesn't: what the processes are (each server has its
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -17,11 +18,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import psutil
 
-from tidemark.settings import inherited_environment
+from tidemark.settings import PROJECT_ROOT, inherited_environment
 
 _LOOPBACK = "127.0.0.1"
 _POLL_S = 0.1
@@ -104,6 +106,35 @@ def running(pid_file: Path) -> int | None:
     return None
 
 
+def recorded(pid_file: Path) -> int | None:
+    """The pid recorded in ``pid_file``, whether that process runs or not; None without a record."""
+    record = _record(pid_file)
+    return None if record is None else int(record["pid"])
+
+
+def died(pid_file: Path) -> bool:
+    """Whether the process of ``pid_file`` ended without being stopped."""
+    return _record(pid_file) is not None and running(pid_file) is None
+
+
+def outdated(pid_file: Path) -> bool:
+    """Whether it runs code of the project that is no longer what the project's folder holds."""
+    record = _record(pid_file) if running(pid_file) is not None else None
+    return record is not None and record.get("code", "") != "" and record["code"] != code_version()
+
+
+@cache
+def code_version() -> str:
+    """What tells the project's code from any other: a digest of the Python files and of the lock."""
+    packages = ("tidemark", "streaming", "alerts", "serving")
+    files = [file for package in packages for file in sorted((PROJECT_ROOT / package).rglob("*.py"))]
+    digest = hashlib.sha256()
+    for file in (*files, PROJECT_ROOT / "requirements.lock"):
+        with contextlib.suppress(OSError):
+            digest.update(str(file.relative_to(PROJECT_ROOT)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def start(program: Program) -> int:
     """Start ``program`` in the background, in a session of its own, and return its pid.
 
@@ -127,6 +158,7 @@ def start(program: Program) -> int:
         "pid": pid,
         "identity": identity(pid),
         "home": str(program.home.resolve()),
+        "code": code_version() if list(program.command[:1]) == [sys.executable] else "",
     }
     temporary = program.pid_file.with_suffix(".new")
     temporary.write_text(json.dumps(record))

@@ -48,17 +48,20 @@ def up(settings: Settings) -> int:
         with _only_one(layout):
             return _Up(layout, console).run()
     except LocalError as error:
-        for line in str(error).splitlines():
+        for line in (*str(error).splitlines(), *filter(None, [preflight.full_disk(layout)])):
             console.print(line, style="bold red", highlight=False, markup=False)
         console.print(
             f"Logs: {layout.logs} (tidemark logs); stop what was started with: tidemark down", highlight=False
         )
         return 1
-    except Exception as error:  # one line for the user, the rest for whoever mends it
+    except Exception as error:  # one line for the user, the rest for whoever fixes it
+        for line in filter(None, [f"unexpected {type(error).__name__}: {error}", preflight.full_disk(layout)]):
+            console.print(line, style="bold red", markup=False)
         log = layout.logs / "up.log"
-        log.write_text(traceback.format_exc())
-        console.print(f"unexpected {type(error).__name__}: {error}", style="bold red", markup=False)
-        console.print(f"The trace is in {log}; stop what was started with: tidemark down", highlight=False)
+        with contextlib.suppress(OSError):
+            log.write_text(traceback.format_exc())
+            console.print(f"The trace is in {log}.", highlight=False)
+        console.print("Stop what was started with: tidemark down", highlight=False)
         return 1
     except KeyboardInterrupt:
         console.print("Interrupted. What was started still runs: tidemark up goes on, tidemark down stops it.")
@@ -69,10 +72,15 @@ def down(settings: Settings) -> int:
     """Stop everything that :func:`up` started, and nothing else. Returns 0 when nothing of it is left."""
     console = make_console()
     layout = Layout(settings)
-    _remember_played(layout)
-    progress = Progress(console)
-    with progress.shown():
-        run(_stops(layout), progress)
+    try:
+        _remember_played(layout)
+        progress = Progress(console)
+        with progress.shown():
+            run(_stops(layout), progress)
+    except (LocalError, OSError) as error:
+        for line in (*str(error).splitlines(), *filter(None, [preflight.full_disk(layout)])):
+            console.print(line, style="bold red", highlight=False, markup=False)
+        return 1
     return 0
 
 
@@ -90,6 +98,8 @@ def status(settings: Settings) -> int:
         since = f"{datetime.fromtimestamp(psutil.Process(pid).create_time(), UTC):%Y-%m-%d %H:%M}" if pid else ""
         table.add_row("[green]●[/]" if pid else "[red]○[/]", name, str(pid or "-"), since, address if pid else "")
     console.print(table)
+    if line := _older_code(layout):
+        console.print(line, style="yellow", highlight=False, markup=False)
     return 0 if complete else 1
 
 
@@ -138,12 +148,13 @@ class _Up:
         layout = self._layout
         self._memory, line = preflight.choose_broker(layout)
         preflight.check(layout, self._memory)
-        if line:
-            self._console.print(line, highlight=False)
+        for one in filter(None, (line, preflight.little_memory(layout), _older_code(layout))):
+            self._console.print(one, highlight=False, markup=False)
         fresh = not _is_done(layout, self._day)
+        died = any(process.died(pid_file) for _, pid_file, _ in _services(layout))
         progress = Progress(self._console)
         with progress.shown():
-            run([*self._servers(), *(self._market_day() if fresh else [])], progress)
+            run([*self._servers(), *(self._market_day() if fresh else self._go_on(died))], progress)
         found = summary.collect(layout, self._day, fresh)
         if fresh and not found.problems:
             layout.write_note("day", {"done": self._day.date.isoformat(), "exchanges": list(layout.settings.exchanges)})
@@ -188,11 +199,25 @@ class _Up:
             Step("candles", lambda say: market_day.load_candles(client().client, day, say), ("land", "history")),
             Step("silver", self._dags(("silver__build",)), ("raw", "candles")),
             Step("gold", self._dags(("gold__build",)), ("silver",)),
-            Step("identities", lambda say: market_day.check(client().client, day, say), ("gold",)),
+            Step("identities", lambda say: market_day.prove(client().client, day, say), ("gold",)),
             Step("report", lambda say: market_day.report(client().client, day, say), ("identities",)),
             Step("dbt docs", self._docs, ("gold",)),
             Step("schedules", self._schedules, ("report", "dbt docs")),
         ]
+
+    def _go_on(self, died: bool) -> list[Step]:
+        """What a day that is done needs: schedules of new DAGs; after an unclean stop (``died``) a check as well."""
+        layout, client, settings, day = self._layout, self._airflow_server, self._local, self._day
+        steps = [Step("DAGs", lambda say: market_day.wait_for_dags(client().client, settings(), say), ("Airflow",))]
+        if died:
+            steps += [
+                Step("land", lambda say: market_day.wait_until_landed(layout, settings(), say), ("producers",)),
+                Step("raw", self._dags(market_day.loads(layout.settings)), ("land", "DAGs")),
+                Step("silver", self._dags(("silver__build",)), ("raw",)),
+                Step("gold", self._dags(("gold__build",)), ("silver",)),
+                Step("identities", lambda say: market_day.prove(client().client, day, say), ("gold",)),
+            ]
+        return [*steps, Step("schedules", self._schedules, (steps[-1].name,))]
 
     def _postgres(self, say: Say) -> str:
         self._layout.postgres.start()
@@ -279,10 +304,15 @@ class _Up:
         return _write_docs(self._layout, self._local())
 
     def _schedules(self, say: Say) -> str:
-        dags = market_day.dags(self._layout.settings)
-        for dag_id in dags:
-            self._airflow_server().client.unpause(dag_id)
-        return f"{len(dags)} DAGs run by their schedules from now on"
+        layout, client = self._layout, self._airflow_server().client
+        known = layout.note("schedules").get("dags")
+        every = market_day.dags(layout.settings)
+        new, paused = market_day.resume(client, every, known)
+        layout.write_note("schedules", {"dags": sorted({*(known or ()), *every})})
+        said = f"{len(every) - len(paused)} DAGs run by their schedules"
+        if known is not None and new:
+            said += f"; new: {', '.join(new)}"
+        return said + (f"; paused by a person: {', '.join(paused)}" if paused else "")
 
     def _local(self) -> Settings:
         return children.local_settings(self._layout, self._memory)
@@ -297,7 +327,11 @@ class _Up:
                 self._console.print(f"✗ {problem}", style="bold red", highlight=False, markup=False)
             self._console.print(f"Logs: {self._layout.logs} (tidemark logs)", highlight=False)
             return 1
-        self._console.print("[bold green]✓ Nothing lost, nothing doubled.[/] Stop it with: make down", highlight=False)
+        checked = f"{found.checked_at:%Y-%m-%d %H:%M} UTC" if found.checked_at else "unknown"
+        self._console.print(
+            f"[bold green]✓ Nothing lost, nothing doubled[/] (check of {checked}). Stop it with: make down",
+            highlight=False,
+        )
         return 0
 
 
@@ -320,9 +354,17 @@ def _write_docs(layout: Layout, settings: Settings) -> str:
     return f"{layout.pages.url}/dbt/"
 
 
+def _older_code(layout: Layout) -> str:
+    """One line that names the services whose code the project's folder no longer holds; empty without any."""
+    names = [name for name, pid_file, _ in _services(layout) if process.outdated(pid_file)]
+    if not names:
+        return ""
+    return f"Started with other code than this folder holds: {', '.join(names)}. Restart with: make down, make up"
+
+
 @contextlib.contextmanager
 def _only_one(layout: Layout) -> Iterator[None]:
-    layout.state.mkdir(parents=True, exist_ok=True)
+    preflight.require_state(layout)
     with (layout.state / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -400,13 +442,14 @@ def _services(layout: Layout) -> list[tuple[str, Path, str]]:
     memory = layout.memory.running()
     broker = ("in-memory broker", layout.memory.program.pid_file, layout.memory.bootstrap)
     airflow = airflow_server(layout, layout.settings)
+    airflow_files = airflow.pid_files
     found = [
         ("PostgreSQL", layout.postgres.program.pid_file, layout.postgres.url(user="tidemark_gold_ro")),
         broker if memory else ("Kafka", layout.kafka.program.pid_file, layout.kafka.bootstrap),
         ("Valkey", layout.valkey.program.pid_file, layout.valkey.url),
         ("sink", layout.state / "sink" / "sink.pid", ""),
         *((f"producer {name}", one.pid_file, "") for name, one in workers.producers(layout).items()),
-        *((f"Airflow {n}", p.pid_file, airflow.url if n == "api-server" else "") for n, p in airflow.programs.items()),
+        *((f"Airflow {n}", file, airflow.url if n == "api-server" else "") for n, file in airflow_files.items()),
         ("pages", layout.pages.program.pid_file, layout.pages.url),
     ]
     if local.source == "simulator":

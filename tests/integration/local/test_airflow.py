@@ -69,6 +69,16 @@ def quiet(detail: str) -> None:
     pass
 
 
+def test_a_dag_that_is_new_runs_and_one_that_a_person_paused_stays(airflow: AirflowServer) -> None:
+    """As after an upgrade that brings a DAG: nobody has to find out that it is paused."""
+    wanted = ("doubles", "fails", "not there")
+    assert airflow.client.dag("fails")["is_paused"]
+    assert day.resume(airflow.client, wanted, ["doubles", "fails"]) == ([], ["doubles", "fails"])
+    assert day.resume(airflow.client, wanted, ["fails"]) == (["doubles"], ["fails"])
+    assert not airflow.client.dag("doubles")["is_paused"]
+    assert day.resume(airflow.client, wanted, None) == (["fails"], [])
+
+
 def test_a_run_gets_its_params_and_returns_its_result(airflow: AirflowServer) -> None:
     airflow.client.unpause("doubles")
     run_id = airflow.client.trigger("doubles", {"n": 4}, run_id="four")
