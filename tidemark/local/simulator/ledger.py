@@ -1,7 +1,8 @@
 """The oracle: which trades and books were sent, and what follows from them.
 
-Lives here: the log of what subscribers were sent, its sums and candles, exact. Doesn't: anything of the
-hidden market; all answers here are computed from the log alone.
+Contains: the log of what subscribers were sent, its sums and candles, exact. Does not contain: anything of the
+hidden market; all answers here are computed from the log alone. Its memory is bounded: trades are kept for
+:data:`KEPT_MS`, changes of books by number.
 
 A trade is *sent* once, however often it goes over the wire: when the frame that carries it was handed to the
 operating system on at least one connection that stayed open. A snapshot counts like any other frame. A trade
@@ -19,7 +20,12 @@ from typing import Any, NamedTuple
 E8 = 10**8
 E8_DIGITS = 8
 E16 = 10**16
-_KEPT_BOOKS = 100_000
+#: Milliseconds of market time that a trade is kept: yesterday's report is asked for until the end of today.
+KEPT_MS = 50 * 3_600_000
+#: Changes of one market's book that are kept; an hour has up to 36,000.
+_KEPT_BOOKS = 20_000
+#: Trades are forgotten this many at once, or more.
+_FORGET_FROM = 10_000
 _MOST_DIGITS = 20  # before the decimal point
 _EXACT = Context(prec=_MOST_DIGITS + E8_DIGITS + 1, traps=[Inexact])
 
@@ -54,13 +60,16 @@ class SentLog:
 
     def __init__(self) -> None:
         self._trades: list[Sent] = []
+        self._forgotten = 0  # before the first of the list
+        self._look_at = _FORGET_FROM
         self._places: dict[tuple[str, int], int] = {}
         self._by_connection: dict[str, array[int]] = {}
+        self._before: Counter[str] = Counter()  # frames of each connection whose trades are forgotten
         self._books: dict[str, deque[SentBook]] = {}
         self.missed: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        return len(self._trades)
+        return self._forgotten + len(self._trades)
 
     def record(self, connection: str, trades: Iterable[Sent]) -> None:
         """These trades were sent to ``connection``."""
@@ -69,9 +78,25 @@ class SentLog:
             key = (trade.code, trade.id)
             place = self._places.get(key)
             if place is None:
-                place = self._places[key] = len(self._trades)
+                place = self._places[key] = len(self)
                 self._trades.append(trade)
             places.append(place)
+        if len(self._trades) >= self._look_at:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Drop the trades from the front of the list that are too old."""
+        oldest = self._trades[-1].ms - KEPT_MS
+        count = next((n for n, trade in enumerate(self._trades) if trade.ms >= oldest), 0)
+        for trade in self._trades[:count]:
+            del self._places[trade.code, trade.id]
+        del self._trades[:count]
+        self._forgotten += count
+        self._look_at = len(self._trades) + _FORGET_FROM
+        for name, places in list(self._by_connection.items()):
+            kept = array("Q", (place for place in places if place >= self._forgotten))
+            self._before[name] += len(places) - len(kept)
+            self._by_connection[name] = kept
 
     def record_book(self, code: str, book: SentBook) -> None:
         """A change of the market's book was sent; the oldest of very many are forgotten."""
@@ -83,13 +108,13 @@ class SentLog:
 
     def sent_to(self, connection: str) -> int:
         """How many trade frames the connection was sent."""
-        return len(self._by_connection.get(connection, ()))
+        return self._before[connection] + len(self._by_connection.get(connection, ()))
 
     def trades(self, code: str | None = None, connection: str | None = None) -> Iterator[Sent]:
         """Sent trades, in the order of (first) sending, of one market or one connection when given."""
         found: Iterable[Sent] = self._trades
         if connection is not None:
-            found = (self._trades[place] for place in self._by_connection.get(connection, ()))
+            found = (self._trades[place - self._forgotten] for place in self._by_connection.get(connection, ()))
         return (trade for trade in found if code is None or trade.code == code)
 
     def summary(self) -> dict[str, dict[str, object]]:
