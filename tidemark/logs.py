@@ -6,6 +6,7 @@ event with fields; records of other libraries (standard ``logging``) come out in
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from logging.handlers import RotatingFileHandler
@@ -40,7 +41,7 @@ def setup(worker: str, level: str = "INFO", to: Logging | None = None) -> None:
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
         raise ValueError(f"no log level {level!r}; use DEBUG, INFO, WARNING or ERROR")
-    out = _open(to, worker) if to is not None and to.file else sys.stderr
+    out = _open(to, worker) if to is not None and to.file else cast("TextIO", _Unfailing(sys.stderr))
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -55,6 +56,29 @@ def setup(worker: str, level: str = "INFO", to: Logging | None = None) -> None:
     )
     structlog.contextvars.bind_contextvars(worker=worker)
     _adopt_standard_logging(shared, number, out)
+
+
+class _Unfailing:
+    """A text stream whose failures end nobody: on a full disk a worker loses lines of its log, not its work."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lost = 0
+
+    def write(self, text: str) -> int:
+        """Write the text; what can't be written is counted, and the number is logged once lines are written again."""
+        try:
+            if self._lost:
+                self._stream.write(json.dumps({"event": "log_lines_lost", "count": self._lost}) + "\n")
+                self._lost = 0
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            self._lost += 1
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
 
 class _Rotating:

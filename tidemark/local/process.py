@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ _POLL_S = 0.1
 _ROUNDS = 5
 #: Put into each child's environment with its pid file's path, so that what outlives its parent is recognised.
 _MARK = "LOCAL_STACK_PID_FILE"
+#: Held while a process exists that no pid file names yet.
+spawning = threading.Lock()
 #: Our own children by pid, to be waited for when they are stopped.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -149,6 +152,11 @@ def start(program: Program) -> int:
         _kill_left_over(stale, program.pid_file)  # the record is the only trace of them, and is overwritten here
     for folder in (program.home, program.log.parent, program.pid_file.parent):
         folder.mkdir(parents=True, exist_ok=True)
+    with spawning:
+        return _spawn_and_record(program)
+
+
+def _spawn_and_record(program: Program) -> int:
     try:
         pid = _spawn(program)
     except OSError as error:

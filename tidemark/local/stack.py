@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tidemark.jobs import migrate
-from tidemark.local import children, dbt, preflight, process, summary, workers
+from tidemark.local import children, dbt, preflight, process, summary, watcher, workers
 from tidemark.local import day as market_day
 from tidemark.local.airflow import DATABASE, AirflowServer
 from tidemark.local.day import Day
@@ -45,8 +45,8 @@ def up(settings: Settings) -> int:
     console = make_console()
     layout = Layout(settings)
     try:
-        with _only_one(layout):
-            return _Up(layout, console).run()
+        with only_one(layout):
+            return Up(layout, console).run()
     except LocalError as error:
         for line in (*str(error).splitlines(), *filter(None, [preflight.full_disk(layout)])):
             console.print(line, style="bold red", highlight=False, markup=False)
@@ -92,7 +92,7 @@ def status(settings: Settings) -> int:
     for name in ("", "service", "pid", "since (UTC)", "address"):
         table.add_column(name)
     complete = True
-    for name, pid_file, address in _services(layout):
+    for name, pid_file, address in services(layout):
         pid = process.running(pid_file)
         complete = complete and pid is not None
         since = f"{datetime.fromtimestamp(psutil.Process(pid).create_time(), UTC):%Y-%m-%d %H:%M}" if pid else ""
@@ -134,7 +134,7 @@ def logs(settings: Settings, name: str | None = None) -> int:
     return 0
 
 
-class _Up:
+class Up:
     """One run of :func:`up`."""
 
     def __init__(self, layout: Layout, console: Console) -> None:
@@ -145,16 +145,24 @@ class _Up:
         self._simulated = layout.settings.local.source == "simulator"
 
     def run(self) -> int:
+        """Start, put the day through, judge. Returns 0 only when everything that must hold does, else 1.
+
+        Raises:
+            LocalError: something stands in the way, or a step failed.
+        """
         layout = self._layout
         self._memory, line = preflight.choose_broker(layout)
         preflight.check(layout, self._memory)
         for one in filter(None, (line, preflight.little_memory(layout), _older_code(layout))):
             self._console.print(one, highlight=False, markup=False)
         fresh = not _is_done(layout, self._day)
-        died = any(process.died(pid_file) for _, pid_file, _ in _services(layout))
+        died = any(process.died(pid_file) for _, pid_file, _ in services(layout))
+        died = died or bool(layout.note("unclean"))
         progress = Progress(self._console)
         with progress.shown():
             run([*self._servers(), *(self._market_day() if fresh else self._go_on(died))], progress)
+        layout.write_note("unclean", {})
+        watcher.start(layout)
         found = summary.collect(layout, self._day, fresh)
         if fresh and not found.problems:
             layout.write_note("day", {"done": self._day.date.isoformat(), "exchanges": list(layout.settings.exchanges)})
@@ -164,6 +172,15 @@ class _Up:
         summary.show(found, self._console, self._day)
         front.show_addresses(self._console)
         return self._verdict(found)
+
+    def start_servers(self, progress: Progress) -> None:
+        """Start those services that don't run, in order; the broker is the one that was used until now.
+
+        Raises:
+            LocalError: one can't be started.
+        """
+        self._memory = bool(self._layout.note("broker").get("memory"))
+        run(self._servers(), progress)
 
     def _servers(self) -> list[Step]:
         layout = self._layout
@@ -356,20 +373,27 @@ def _write_docs(layout: Layout, settings: Settings) -> str:
 
 def _older_code(layout: Layout) -> str:
     """One line that names the services whose code the project's folder no longer holds; empty without any."""
-    names = [name for name, pid_file, _ in _services(layout) if process.outdated(pid_file)]
+    names = [name for name, pid_file, _ in services(layout) if process.outdated(pid_file)]
     if not names:
         return ""
     return f"Started with other code than this folder holds: {', '.join(names)}. Restart with: make down, make up"
 
 
 @contextlib.contextmanager
-def _only_one(layout: Layout) -> Iterator[None]:
+def only_one(layout: Layout) -> Iterator[None]:
+    """While inside, nobody else starts services of this state directory.
+
+    Raises:
+        LocalError: somebody does, or the directory can't be written.
+    """
     preflight.require_state(layout)
     with (layout.state / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LocalError("another `tidemark up` is under way here: wait for it, or interrupt it") from None
+            raise LocalError(
+                "another `tidemark up`, or a restart of a service, is in progress here: wait for it, or interrupt it"
+            ) from None
         yield
 
 
@@ -421,14 +445,16 @@ def _stops(layout: Layout) -> list[Step]:
 
         return action
 
+    watching = "watcher"
     return [
-        Step("producers", stop(*workers.producers(layout).values(), *workers.former_producers(layout))),
+        Step(watching, stop(watcher.program(layout))),
+        Step("producers", stop(*workers.producers(layout).values(), *workers.former_producers(layout)), (watching,)),
         Step("simulator", stop(workers.simulator(layout)), ("producers",)),
         Step("sink", stop(workers.sink(layout, {})), ("producers",)),
         Step("broker", stop(layout.kafka.program, layout.memory.program), ("sink",)),
-        Step("Airflow", lambda say: "" if _stop_airflow(layout) else "did not run"),
-        Step("Valkey", stop(layout.valkey.program)),
-        Step("pages", stop(layout.pages.program)),
+        Step("Airflow", lambda say: "" if _stop_airflow(layout) else "did not run", (watching,)),
+        Step("Valkey", stop(layout.valkey.program), (watching,)),
+        Step("pages", stop(layout.pages.program), (watching,)),
         Step("PostgreSQL", stop(layout.postgres.program), ("Airflow", "sink")),
     ]
 
@@ -437,9 +463,10 @@ def _stop_airflow(layout: Layout) -> bool:
     return (layout.state / "airflow").exists() and airflow_server(layout, layout.settings).stop()
 
 
-def _services(layout: Layout) -> list[tuple[str, Path, str]]:
+def services(layout: Layout) -> list[tuple[str, Path, str]]:
+    """Every service that should run: its name, its pid file, its address (empty: none for people)."""
     local = layout.settings.local
-    memory = layout.memory.running()
+    memory = bool(layout.note("broker").get("memory", layout.memory.running()))
     broker = ("in-memory broker", layout.memory.program.pid_file, layout.memory.bootstrap)
     airflow = airflow_server(layout, layout.settings)
     airflow_files = airflow.pid_files
@@ -451,6 +478,7 @@ def _services(layout: Layout) -> list[tuple[str, Path, str]]:
         *((f"producer {name}", one.pid_file, "") for name, one in workers.producers(layout).items()),
         *((f"Airflow {n}", file, airflow.url if n == "api-server" else "") for n, file in airflow_files.items()),
         ("pages", layout.pages.program.pid_file, layout.pages.url),
+        ("watcher", watcher.pid_file(layout), ""),
     ]
     if local.source == "simulator":
         found.insert(

@@ -243,9 +243,9 @@ def test_steps_that_wait_for_each_other_are_refused() -> None:
 
 def test_only_one_up_at_a_time(layout: Layout) -> None:
     with (
-        stack._only_one(layout),
-        pytest.raises(LocalError, match="another `tidemark up` is under way"),
-        stack._only_one(layout),
+        stack.only_one(layout),
+        pytest.raises(LocalError, match="another `tidemark up`, or a restart"),
+        stack.only_one(layout),
     ):
         pass
 

@@ -51,7 +51,7 @@ def test_a_full_disk_is_named_when_a_step_fails(
     def fails(self: object) -> int:
         raise LocalError("the broker does not answer")
 
-    monkeypatch.setattr(stack._Up, "run", fails)
+    monkeypatch.setattr(stack.Up, "run", fails)
     assert stack.up(layout.settings) == 1
     said = out(capsys)
     assert "the broker does not answer" in said
