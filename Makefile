@@ -82,6 +82,13 @@ BUSY ?= 0
 endure: install ## the platform by its own schedule, and whether what it says of itself is true (MINUTES=75 FAULTS=20 BUSY=4)
 	@$(BIN)/python -m tests.endure --minutes $(MINUTES) --faults $(FAULTS) --busy $(BUSY)
 
+FROM ?=
+ONLY ?=
+
+.PHONY: matrix
+matrix: install ## odd machines: ordinary account, odd paths, no Java, full disk, kills, upgrade (FROM=v1.2.0 ONLY=state,kafka)
+	@$(BIN)/python -m tests.matrix $(if $(FROM),--from $(FROM)) $(if $(ONLY),--only $(ONLY))
+
 YARDSTICKS := .tidemark/yardsticks
 
 .PHONY: bench

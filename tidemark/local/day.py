@@ -183,7 +183,7 @@ def check(client: AirflowClient, day: Day, say: Say) -> None:
         run_anew(client, BUILDS, say)
 
 
-def prove(client: AirflowClient, day: Day, say: Say) -> str:
+def prove(client: AirflowClient, settings: Settings, day: Day, say: Say) -> str:
     """Compute the identities; where they are red, repair what the exchange still serves and compute them once more.
 
     Raises:
@@ -192,7 +192,7 @@ def prove(client: AirflowClient, day: Day, say: Say) -> str:
     try:
         check(client, day, say)
     except LocalError:
-        run_anew(client, (REPAIR, *BUILDS), say)
+        run_anew(client, (REPAIR, *loads(settings), *BUILDS), say)
         check(client, day, say)
         return "after a repair"
     return ""

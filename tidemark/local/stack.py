@@ -73,7 +73,7 @@ def down(settings: Settings) -> int:
     console = make_console()
     layout = Layout(settings)
     try:
-        _remember_played(layout)
+        remember_played(layout)
         progress = Progress(console)
         with progress.shown():
             run(_stops(layout), progress)
@@ -141,6 +141,7 @@ class Up:
         self._layout = layout
         self._console = console
         self._memory = False
+        self._resumes = False
         self._day = market_day.yesterday(datetime.now(UTC))
         self._simulated = layout.settings.local.source == "simulator"
 
@@ -166,7 +167,7 @@ class Up:
         found = summary.collect(layout, self._day, fresh)
         if fresh and not found.problems:
             layout.write_note("day", {"done": self._day.date.isoformat(), "exchanges": list(layout.settings.exchanges)})
-        _remember_played(layout)
+        remember_played(layout)
         front = Front(layout, self._airflow_server())
         front.write_index()
         summary.show(found, self._console, self._day)
@@ -180,6 +181,7 @@ class Up:
             LocalError: one can't be started.
         """
         self._memory = bool(self._layout.note("broker").get("memory"))
+        self._resumes = True
         run(self._servers(), progress)
 
     def _servers(self) -> list[Step]:
@@ -216,7 +218,7 @@ class Up:
             Step("candles", lambda say: market_day.load_candles(client().client, day, say), ("land", "history")),
             Step("silver", self._dags(("silver__build",)), ("raw", "candles")),
             Step("gold", self._dags(("gold__build",)), ("silver",)),
-            Step("identities", lambda say: market_day.prove(client().client, day, say), ("gold",)),
+            Step("identities", lambda say: market_day.prove(client().client, settings(), day, say), ("gold",)),
             Step("report", lambda say: market_day.report(client().client, day, say), ("identities",)),
             Step("dbt docs", self._docs, ("gold",)),
             Step("schedules", self._schedules, ("report", "dbt docs")),
@@ -232,7 +234,7 @@ class Up:
                 Step("raw", self._dags(market_day.loads(layout.settings)), ("land", "DAGs")),
                 Step("silver", self._dags(("silver__build",)), ("raw",)),
                 Step("gold", self._dags(("gold__build",)), ("silver",)),
-                Step("identities", lambda say: market_day.prove(client().client, day, say), ("gold",)),
+                Step("identities", lambda say: market_day.prove(client().client, settings(), day, say), ("gold",)),
             ]
         return [*steps, Step("schedules", self._schedules, (steps[-1].name,))]
 
@@ -295,7 +297,7 @@ class Up:
 
     def _simulator(self, say: Say) -> str:
         layout = self._layout
-        workers.start_simulator(layout, _what_to_play(layout, self._day))
+        workers.start_simulator(layout, _what_to_play(layout, self._day, resumes=self._resumes))
         return f"127.0.0.1:{layout.settings.local.simulator_port}"
 
     def _sink(self, say: Say) -> None:
@@ -403,20 +405,20 @@ def _is_done(layout: Layout, day: Day) -> bool:
     return note.get("done") == day.date.isoformat() and set(layout.settings.exchanges) <= set(note.get("exchanges", ()))
 
 
-def _what_to_play(layout: Layout, day: Day) -> list[str]:
-    """The whole day, unless it is done: then go on from a little before where playing ended.
+def _what_to_play(layout: Layout, day: Day, *, resumes: bool = False) -> list[str]:
+    """The whole day; where that is done, or playing ``resumes`` after a kill, from a little before its end on.
 
     What was in transit when the producer stopped is sent again; silver knows it by its ids. A day that is not done
     is played whole, because only who played all of it can witness all of it.
     """
-    played = _played(layout) if _is_done(layout, day) else {}
+    played = _played(layout) if resumes or _is_done(layout, day) else {}
     if played and datetime.fromisoformat(played["begin"]) <= day.begin <= datetime.fromisoformat(played["end"]):
         begin = max(day.begin, datetime.fromisoformat(played["end"]) - _TOLD_AGAIN)
         return ["--from", begin.isoformat()]
     return ["--day", day.date.isoformat(), *_SIMULATED_DAYS]
 
 
-def _remember_played(layout: Layout) -> None:
+def remember_played(layout: Layout) -> None:
     """Note what the running simulator has played without a hole."""
     with contextlib.suppress(LocalError):
         status = workers.simulator_status(layout).values()

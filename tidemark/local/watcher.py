@@ -77,9 +77,12 @@ class Watcher:
 
     def turn(self, now: float) -> None:
         """Look once at everything (``now``: seconds of a monotonic clock)."""
+        from tidemark.local import stack
+
         if now >= self._next_rotation:
             self._next_rotation = now + _ROTATE_S
             rotate(self._layout.logs)
+            stack.remember_played(self._layout)  # where a simulator that is killed goes on
             forget_task_logs(self._layout.state / "airflow" / "logs", time.time() - _TASK_LOG_S)
         died = self._died()
         if died and now >= self._next_try:

@@ -10,7 +10,7 @@ from tidemark.local import process
 from tidemark.local.kafka import cause
 
 FORMAT = """\
-Exception in thread "main" java.lang.IllegalArgumentException: can't use /home/me/?/data
+Exception in thread "main" java.lang.IllegalArgumentException: can't use /data/me/?/data
 \tat kafka.tools.StorageTool$.run(StorageTool.scala:120)
 \tat kafka.tools.StorageTool.main(StorageTool.scala)
 """
@@ -20,7 +20,7 @@ java.lang.reflect.InvocationTargetException
 Caused by: java.lang.RuntimeException: can't be set up
     at org.codehaus.plexus.classworlds.launcher.Launcher.main(Launcher.java:347)
     ... 7 more
-Caused by: java.nio.file.InvalidPathException: Malformed input: /home/me/?
+Caused by: java.nio.file.InvalidPathException: Malformed input: /data/me/?
     at java.base/sun.nio.fs.UnixPath.encode(UnixPath.java:121)
     ... 23 more
 """
@@ -29,10 +29,10 @@ Caused by: java.nio.file.InvalidPathException: Malformed input: /home/me/?
 @pytest.mark.parametrize(
     ("output", "quoted"),
     [
-        (FORMAT, 'Exception in thread "main" java.lang.IllegalArgumentException: can\'t use /home/me/?/data'),
+        (FORMAT, 'Exception in thread "main" java.lang.IllegalArgumentException: can\'t use /data/me/?/data'),
         (
             MAVEN,
-            "java.nio.file.InvalidPathException: Malformed input: /home/me/?",
+            "java.nio.file.InvalidPathException: Malformed input: /data/me/?",
         ),
         ("starting\nit is full\n", "it is full"),
         ("", "no message"),

@@ -34,7 +34,7 @@ def test_down_notes_nothing_of_what_a_neighbour_played(layout: Layout, neighbour
     assert stack.down(layout.settings) == 0
     assert layout.note("played") == {}
     assert stack._what_to_play(layout, DAY)[0] == "--day"
-    stack._remember_played(neighbour)
+    stack.remember_played(neighbour)
     assert neighbour.note("played")["exchanges"] == list(EXCHANGES)
 
 
