@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,6 +13,7 @@ import pytest
 
 from tests.integration.alerts.doubles import FakeSlack
 from tests.integration.end_to_end.conftest import Platform, platform
+from tidemark.local import process
 from tidemark.local.day import yesterday
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
@@ -35,5 +38,32 @@ def test_the_day_is_complete_on_the_in_memory_broker(up: Platform) -> None:
         assert len(sent) >= 5
         assert dict(up.rows(query, exchange, day.begin, day.end)) == sent
     assert up.rows("select * from ops.completeness where status = 'red'") == []
+
+
+def test_services_that_are_killed_come_back_by_themselves(up: Platform) -> None:
+    """The in-memory broker's clients with it: its address is another one then."""
+    before = up.services()
+    killed = [file for file in before if file.stem in ("memory", "sink", "valkey", "scheduler", "pages")]
+    assert len(killed) == 5
+    for file in killed:
+        os.kill(before[file], signal.SIGKILL)
+    epoch = up.layout.epoch(memory=True)
+
+    def whole() -> bool:
+        now = up.services()
+        return now.keys() == before.keys() and all(now[file] != before[file] for file in killed)
+
+    process.wait_until("every service", whole, timeout_s=240, every_s=1)
+    assert up.layout.epoch(memory=True) == epoch + 1
+    done = up.tidemark("up")
+    assert done.returncode == 0
+    assert "identities" in done.stdout  # checked again after an unclean stop
+    assert "services_restarted" in (up.layout.logs / "watcher.log").read_text()
+
+
+def test_down_after_a_killed_scheduler_leaves_nothing(up: Platform) -> None:
+    services = {file.stem: pid for file, pid in up.services().items()}
+    for name in ("watcher", "scheduler"):
+        os.kill(services[name], signal.SIGKILL)
     assert up.tidemark("down").returncode == 0
     assert up.processes() == []

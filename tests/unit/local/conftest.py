@@ -21,8 +21,13 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     for name in [n for n in os.environ if n.startswith("TIDEMARK_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    return stack_in(tmp_path / "state")
+
+
+def stack_in(state: Path) -> Layout:
+    """A stack with free ports in this state directory."""
     ports = {n: process.free_port() for n in LocalSettings.model_fields if n.endswith("_port")}
-    return Layout(Settings(local=LocalSettings(state_dir=tmp_path / "state", **ports)))
+    return Layout(Settings(local=LocalSettings(state_dir=state, **ports)))
 
 
 def with_local(layout: Layout, **changes: object) -> Layout:
