@@ -10,11 +10,12 @@ import contextlib
 import fcntl
 import os
 import subprocess
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 from rich.console import Console
@@ -33,6 +34,8 @@ from tidemark.settings import Settings
 from tidemark.warehouse.connection import WarehouseError
 
 _SIMULATED_DAYS = ("--day-zone", "kst")
+#: Seconds that a restart of services by the watcher may take.
+_RESTART_S = 300.0
 #: Simulated time; played fast it is more than all buffers between simulator and producer hold.
 _TOLD_AGAIN = timedelta(hours=1)
 
@@ -382,21 +385,36 @@ def _older_code(layout: Layout) -> str:
 
 
 @contextlib.contextmanager
-def only_one(layout: Layout) -> Iterator[None]:
-    """While inside, nobody else starts services of this state directory.
+def only_one(layout: Layout, name: str = "tidemark up") -> Iterator[None]:
+    """While inside, nobody else starts services of this state directory; a restart by the watcher is waited for.
 
     Raises:
-        LocalError: somebody does, or the directory can't be written.
+        LocalError: another command does, or the directory can't be written.
     """
     preflight.require_state(layout)
-    with (layout.state / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LocalError(
-                "another `tidemark up`, or a restart of a service, is in progress here: wait for it, or interrupt it"
-            ) from None
+    deadline = time.monotonic() + _RESTART_S
+    with (layout.state / "lock").open("a+") as file:
+        while not _locked(file):
+            file.seek(0)
+            holder = file.read()
+            if holder != watcher.NAME or name == watcher.NAME or time.monotonic() > deadline:
+                raise LocalError(
+                    f"another `{holder or 'tidemark up'}` is in progress here: wait for it, or interrupt it"
+                )
+            time.sleep(0.5)
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without a name
+            file.truncate(0)
+            file.write(name)
+            file.flush()
         yield
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is_done(layout: Layout, day: Day) -> bool:

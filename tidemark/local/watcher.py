@@ -29,6 +29,8 @@ from tidemark.local.steps import Progress
 
 log = structlog.get_logger()
 
+#: How the lock of the state directory names it.
+NAME = "watcher"
 _LOOK_S = 1.0
 _PAUSE_S = (1.0, 60.0)
 #: Seconds without an end after which the pause is short again.
@@ -106,7 +108,7 @@ class Watcher:
         self._layout.write_note("unclean", {"at": datetime.now(UTC).isoformat(), "services": died})
         log.warning("services_died", services=died)
         try:
-            with stack.only_one(self._layout):
+            with stack.only_one(self._layout, NAME):
                 silent = Console(file=StringIO())
                 stack.Up(self._layout, silent).start_servers(Progress(silent))
             log.warning("services_restarted", services=died, seconds=round(time.monotonic() - began, 1))

@@ -244,7 +244,7 @@ def test_steps_that_wait_for_each_other_are_refused() -> None:
 def test_only_one_up_at_a_time(layout: Layout) -> None:
     with (
         stack.only_one(layout),
-        pytest.raises(LocalError, match="another `tidemark up`, or a restart"),
+        pytest.raises(LocalError, match="another `tidemark up` is in progress"),
         stack.only_one(layout),
     ):
         pass

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 
 from tidemark.local import children, preflight, process, stack, watcher
 from tidemark.local.layout import Layout
-from tidemark.local.process import Program
+from tidemark.local.process import LocalError, Program
 from tidemark.local.watcher import Watcher
 from tidemark.settings import PROJECT_ROOT
 
@@ -106,6 +107,23 @@ def test_a_restart_that_fails_is_logged_and_tried_again_later(
     assert watching._pause_s == 2
     assert layout.note("unclean")["services"] == ["sink"]
     process.stop(sink)
+
+
+def test_a_command_waits_for_a_restart_and_a_restart_for_nobody(layout: Layout) -> None:
+    entered = threading.Event()
+
+    def up() -> None:
+        with stack.only_one(layout):
+            entered.set()
+
+    with stack.only_one(layout, watcher.NAME):
+        waiting = threading.Thread(target=up)
+        waiting.start()
+        assert not entered.wait(1)
+        with pytest.raises(LocalError, match="another `watcher` is in progress"), stack.only_one(layout, watcher.NAME):
+            pass
+    assert entered.wait(20)
+    waiting.join()
 
 
 def test_its_process_reads_the_settings_of_its_starter(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
