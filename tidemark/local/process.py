@@ -169,8 +169,13 @@ def _spawn_and_record(program: Program) -> int:
         "code": code_version() if list(program.command[:1]) == [sys.executable] else "",
     }
     temporary = program.pid_file.with_suffix(".new")
-    temporary.write_text(json.dumps(record))
-    temporary.replace(program.pid_file)
+    try:
+        temporary.write_text(json.dumps(record))
+        temporary.replace(program.pid_file)
+    except OSError as error:  # a full disk: nobody would find it again
+        _children[pid].kill()
+        _children.pop(pid).wait()
+        raise LocalError(f"{program.name} can't be recorded in {program.pid_file}: {error.strerror}") from None
     return pid
 
 

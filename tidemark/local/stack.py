@@ -166,7 +166,6 @@ class Up:
         with progress.shown():
             run([*self._servers(), *(self._market_day() if fresh else self._go_on(died))], progress)
         layout.write_note("unclean", {})
-        watcher.start(layout)
         found = summary.collect(layout, self._day, fresh)
         if fresh and not found.problems:
             layout.write_note("day", {"done": self._day.date.isoformat(), "exchanges": list(layout.settings.exchanges)})
@@ -198,6 +197,7 @@ class Up:
             Step("sink", self._sink, ("migrate",)),
             Step("producers", self._producers, ("sink", *(("simulator",) if self._simulated else ()))),
             Step("Airflow", self._airflow, ("migrate",)),
+            Step("watcher", lambda say: watcher.start(layout), ("producers", "Airflow", "Valkey", "pages")),
         ]
         if self._simulated:
             steps.append(Step("simulator", self._simulator))

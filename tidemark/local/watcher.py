@@ -7,6 +7,8 @@ alone. ADR 24 says why this is no supervisor that owns the processes.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -63,8 +65,13 @@ def program(layout: Layout) -> Program:
 
 
 def start(layout: Layout) -> None:
-    """Start the watcher unless it runs."""
-    process.start(program(layout))
+    """Start the watcher unless it runs; one that was started with other settings is replaced."""
+    one = program(layout)
+    digest = hashlib.sha256(json.dumps(dict(one.env), sort_keys=True).encode()).hexdigest()
+    if layout.note("watcher").get("settings") != digest:
+        process.stop(one)
+        layout.write_note("watcher", {"settings": digest})
+    process.start(one)
 
 
 class Watcher:

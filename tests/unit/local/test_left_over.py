@@ -116,3 +116,16 @@ def test_another_sessions_process_lives(tmp_path: Path) -> None:
             assert process.running(stranger.pid_file) == pid
     finally:
         process.stop(stranger)
+
+
+def test_what_cannot_be_recorded_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk: without a record nobody would find it again."""
+    spawned: list[int] = []
+    spawn = process._spawn
+    monkeypatch.setattr(process, "_spawn", lambda program: spawned.append(spawn(program)) or spawned[0])
+    (tmp_path / "pid.new").mkdir()  # the record can't be written
+    code = "import time; time.sleep(600)"
+    one = Program("it", [sys.executable, "-c", code], tmp_path, tmp_path / "log", tmp_path / "pid")
+    with pytest.raises(process.LocalError, match="it can't be recorded in"):
+        process.start(one)
+    assert gone(spawned[0])

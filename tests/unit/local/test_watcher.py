@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.local.conftest import with_local
 from tidemark.local import children, preflight, process, stack, watcher
 from tidemark.local.layout import Layout
 from tidemark.local.process import LocalError, Program
@@ -137,6 +138,18 @@ def test_its_process_reads_the_settings_of_its_starter(layout: Layout, monkeypat
         assert children.local_settings(read, memory) == children.local_settings(layout, memory).model_copy(
             update={"local": read.settings.local}
         )
+
+
+def test_other_settings_replace_it_and_the_same_do_not(layout: Layout) -> None:
+    watcher.start(layout)
+    try:
+        first = process.running(watcher.pid_file(layout))
+        watcher.start(layout)
+        assert process.running(watcher.pid_file(layout)) == first
+        watcher.start(with_local(layout, trades_per_day=2_000))
+        assert process.running(watcher.pid_file(layout)) not in (None, first)
+    finally:
+        process.stop(watcher.program(layout))
 
 
 def test_it_ends_at_once_when_asked_to(layout: Layout) -> None:
