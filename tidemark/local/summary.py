@@ -66,7 +66,6 @@ class Summary:
     rows: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     identities: dict[int, dict[str, dict[str, int]]] = field(default_factory=dict)
     red: list[str] = field(default_factory=list)
-    checked_at: datetime | None = None
     witness: str = ""
     report: str = ""
     posted: str = ""
@@ -96,7 +95,6 @@ def collect(layout: Layout, day: Day, first: bool) -> Summary:
         summary.rows = {layer: _rows(connection, layer) for layer in LAYERS}
         summary.dead = _dead(connection)
         summary.identities = _identities(connection)
-        summary.checked_at = _checked_at(connection)
         summary.red = _red(connection)
         summary.hours = coverage.trade_states(connection, day.begin, day.end)
         summary.checked_at = connection.execute("select max(checked_at) from ops.completeness").fetchone()[0]  # type: ignore[index]
@@ -168,12 +166,6 @@ def _identities(connection: psycopg.Connection[Any]) -> dict[int, dict[str, dict
     ):
         found.setdefault(identity, {}).setdefault(exchange, {})[status] = count
     return found
-
-
-def _checked_at(connection: psycopg.Connection[Any]) -> datetime | None:
-    """When the newest check ran, in UTC."""
-    row = connection.execute("select max(checked_at) at time zone 'UTC' from ops.completeness").fetchone()
-    return row[0] if row else None
 
 
 def _red(connection: psycopg.Connection[Any]) -> list[str]:
