@@ -15,7 +15,8 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,6 +36,8 @@ DATABASE = "airflow"
 POOLS = {"dbt": 1}
 _MIGRATE_TIMEOUT_S = 300
 _TASK_GRACE_S = 5.0
+#: Seconds that a component which runs already may take to send a heartbeat.
+HUNG_S = 60.0
 #: Component to its command. Logs are read from the shared folder, so none needs to serve them.
 _COMPONENTS = {
     "api-server": ("api-server",),
@@ -109,7 +112,8 @@ class AirflowServer:
         if not self._alive("api-server"):
             process.require_port("Airflow", self.port)
         self._write_passwords()
-        if not any(self._alive(name) for name in _COMPONENTS):
+        before = [name for name in _COMPONENTS if self._alive(name)]
+        if not before:
             self._migrate()
         for name, program in self.programs.items():
             if name != "scheduler":
@@ -118,9 +122,30 @@ class AirflowServer:
         api = self.programs["api-server"]
         process.wait_until(api.name, self.client.answers, timeout_s=timeout_s, pid_file=api.pid_file, log=api.log)
         process.start(self.programs["scheduler"])
+        self._replace_hung(before)
         process.wait_until("Airflow", self._healthy, timeout_s=timeout_s, log=self.programs["api-server"].log)
         for name, slots in POOLS.items():
             self.client.set_pool(name, slots)
+
+    def hung(self) -> list[str]:
+        """The components that run and no longer send heartbeats, as after a disk was full."""
+        names = [name.replace("_", "-") for name in self.client.unhealthy()]
+        return [name for name in names if name in _COMPONENTS and self._alive(name)]
+
+    def kill(self, name: str) -> None:
+        """End a component that is hung; its record stays, so that the next start cleans up after it."""
+        if (pid := process.running(self.pid_files[name])) is not None:
+            os.kill(pid, signal.SIGKILL)
+            process.ended(self.pid_files[name], _TASK_GRACE_S)
+
+    def _replace_hung(self, before: Sequence[str]) -> None:
+        """Start those anew that ran ``before`` and send no heartbeat within a minute."""
+        deadline = time.monotonic() + HUNG_S
+        while (hung := [name for name in self.hung() if name in before]) and time.monotonic() < deadline:
+            time.sleep(1)
+        for name in hung:
+            self.kill(name)
+            process.start(self.programs[name])
 
     def stop(self) -> bool:
         """Stop all four, the API last; True if any ran. A running task gets a few seconds to end."""

@@ -38,13 +38,21 @@ class AirflowClient:
         """Whether all four components report healthy."""
         return self._healthy("metadatabase", "scheduler", "dag_processor", "triggerer")
 
+    def unhealthy(self) -> list[str]:
+        """The components whose heartbeat is too old; none when the API does not answer."""
+        parts = self._health()
+        return [name for name, part in parts.items() if (part or {}).get("status") == "unhealthy"]
+
     def _healthy(self, *names: str) -> bool:
+        parts = self._health()
+        return all((parts.get(name) or {}).get("status") == "healthy" for name in names)
+
+    def _health(self) -> dict[str, Any]:
         try:
             answer = self._session.get(f"{self._url}/api/v2/monitor/health", timeout=5)
-            parts = answer.json() if answer.ok else {}
+            return dict(answer.json()) if answer.ok else {}
         except (requests.RequestException, ValueError):
-            return False
-        return all((parts.get(name) or {}).get("status") == "healthy" for name in names)
+            return {}
 
     def dags(self) -> dict[str, dict[str, Any]]:
         """Every DAG that Airflow knows, by id."""

@@ -437,8 +437,8 @@ def _what_to_play(layout: Layout, day: Day, *, resumes: bool = False) -> list[st
 
 
 def remember_played(layout: Layout) -> None:
-    """Note what the running simulator has played without a hole."""
-    with contextlib.suppress(LocalError):
+    """Note what the running simulator has played without a hole; without it, or on a full disk, the note stays."""
+    with contextlib.suppress(LocalError, OSError):
         status = workers.simulator_status(layout).values()
         begin = datetime.fromtimestamp(max(one["from_ms"] for one in status) / 1000, UTC)
         end = datetime.fromtimestamp(min(one["now_ms"] for one in status) / 1000, UTC)

@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from io import StringIO
@@ -38,6 +39,9 @@ _PAUSE_S = (1.0, 60.0)
 #: Seconds without an end after which the pause is short again.
 _QUIET_S = 300.0
 _ROTATE_S = 30.0
+#: Seconds between two looks at Airflow's heartbeats, and the number of looks without one after which it hangs.
+_HEALTH_S = 60.0
+_HUNG_LOOKS = 5
 #: Bytes of one service's log before it is set aside, and the number of those that are kept.
 LOG_BYTES = 16 * 1024**2
 LOG_KEEP = 2
@@ -82,6 +86,8 @@ class Watcher:
         self._pause_s = _PAUSE_S[0]
         self._next_try = 0.0
         self._next_rotation = 0.0
+        self._next_health = 0.0
+        self._hung: Counter[str] = Counter()
         self._full = False
 
     def turn(self, now: float) -> None:
@@ -93,11 +99,27 @@ class Watcher:
             rotate(self._layout.logs)
             stack.remember_played(self._layout)  # where a simulator that is killed goes on
             forget_task_logs(self._layout.state / "airflow" / "logs", time.time() - _TASK_LOG_S)
+        if now >= self._next_health:
+            self._next_health = now + _HEALTH_S
+            self._kill_hung()
         died = self._died()
         if died and now >= self._next_try:
             self._restart(died)
         elif not died and now >= self._next_try + _QUIET_S:
             self._pause_s = _PAUSE_S[0]
+
+    def _kill_hung(self) -> None:
+        """End those of Airflow's processes that have sent no heartbeat for long; they are started again."""
+        from tidemark.local import stack
+
+        if not (self._layout.state / "airflow" / "secrets.json").exists():
+            return
+        airflow = stack.airflow_server(self._layout, self._layout.settings)
+        hung = airflow.hung()
+        self._hung = Counter({name: self._hung[name] + 1 for name in hung})
+        for name in [name for name, looks in self._hung.items() if looks >= _HUNG_LOOKS]:
+            log.warning("service_hung", service=f"Airflow {name}")
+            airflow.kill(name)
 
     def _died(self) -> list[str]:
         from tidemark.local import stack

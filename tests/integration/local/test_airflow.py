@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 
 import psutil
@@ -85,6 +87,20 @@ def test_a_run_gets_its_params_and_returns_its_result(airflow: AirflowServer) ->
     assert airflow.client.trigger("doubles", {"n": 4}, run_id="four") == run_id
     assert airflow.client.wait("doubles", run_id, timeout_s=120)["state"] == "success"
     assert airflow.client.result("doubles", run_id, "double") == 8
+
+
+def test_a_scheduler_that_hangs_is_replaced(airflow: AirflowServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs and does nothing, as after a disk that was full."""
+    monkeypatch.setattr("tidemark.local.airflow.HUNG_S", 0.0)
+    pid = process.running(airflow.pid_files["scheduler"])
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    process.wait_until("old heartbeat", lambda: airflow.hung() == ["scheduler"], timeout_s=120, every_s=1)
+    others = {name: process.running(file) for name, file in airflow.pid_files.items() if name != "scheduler"}
+    airflow.start()
+    assert process.running(airflow.pid_files["scheduler"]) not in (None, pid)
+    assert others == {name: process.running(airflow.pid_files[name]) for name in others}
+    assert airflow.hung() == []
 
 
 def test_a_param_of_the_wrong_type_is_refused(airflow: AirflowServer) -> None:
