@@ -203,6 +203,8 @@ class SlackSettings(Role):
     channel: str = ""
     #: Where failures of DAGs and services go; empty: the same channel.
     alert_channel: str = ""
+    #: Seconds to deliver one report, over all its messages, attempts, looks into the channel and pauses; upper bound.
+    timeout_s: float = Field(default=120.0, gt=0)
 
 
 class LlmSettings(Role):
@@ -211,6 +213,7 @@ class LlmSettings(Role):
     base_url: str = "https://api.anthropic.com"
     api_key: SecretStr = SecretStr("")
     model: str = "claude-sonnet-5-5"
+    #: Seconds for the text of one language, over all attempts and pauses; upper bound.
     timeout_s: float = Field(default=60.0, gt=0)
     max_tokens: int = Field(default=2_000, ge=100)
 

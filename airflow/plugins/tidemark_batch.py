@@ -30,7 +30,7 @@ START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 FUTILE: Final = frozenset(
     {
         "alerts.report.command.ReportError",  # the day isn't over, or a setting is missing
-        "alerts.slack.SlackRefusedError",  # token, channel or rights
+        "alerts.slack.SlackRefusedError",  # a person has to change something
         "builtins.ValueError",  # a window or a code that makes no sense
         "psycopg.ProgrammingError",  # no such table or column, no right to it
         "tidemark.exchanges.base.Unparsable",

@@ -16,7 +16,7 @@ from typing import Any, Final
 from unicodedata import east_asian_width
 
 from alerts.report.catalogue import CATALOGUES
-from alerts.report.deterministic import coverage_line, gap_lines, phrase
+from alerts.report.deterministic import coverage_line, gap_lines, left_out_line, phrase
 from alerts.report.facts import Fact, FactSet
 from alerts.report.wording import Language, write
 
@@ -94,6 +94,7 @@ def plain_text(facts: FactSet, sections: Sequence[Section]) -> str:
             parts += [_title(facts, language), coverage_line(facts, language), section.text]
             for title, rows in tables(facts, language):
                 parts.append(title + "\n" + aligned(rows))
+            parts += [line for line in [left_out_line(facts, language)] if line]
             parts += [
                 "\n".join([f"{_word(language, 'anomalies')}", *lines])
                 for lines in [anomaly_lines(facts, language)]
@@ -188,6 +189,8 @@ def _tables(facts: FactSet, language: Language) -> list[Block]:
         blocks.append(_markdown(f"*{escape(title)}*\n```{escape(aligned(rows))}```"))
     if any(f.signed and f.of == "open" for f in facts.facts):
         blocks.append(_context(_word(language, "basis")))
+    if line := left_out_line(facts, language):
+        blocks.append(_context(line))
     return blocks
 
 

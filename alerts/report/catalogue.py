@@ -19,13 +19,22 @@ _ENGLISH: Final = {
     "turnover_change": "Turnover against the day before: {{f:krw.turnover.change}}.",
     "leader": "{market} led by turnover with {{f:krw.volume.1.turnover}}, a share of {{f:krw.volume.1.share}}; "
     "it closed at {{f:krw.volume.1.close}} ({{f:krw.volume.1.change}}).",
+    "leader_shown": "{market} turned over {{f:krw.volume.1.turnover}}, a share of {{f:krw.volume.1.share}}; "
+    "it closed at {{f:krw.volume.1.close}} ({{f:krw.volume.1.change}}).",
     "gainer": "Best: {market} {{f:krw.gainer.1.change}}.",
+    "gainer_shown": "Among the gainers: {market} {{f:krw.gainer.1.change}}.",
     "loser": "Worst: {market} {{f:krw.loser.1.change}}.",
+    "loser_shown": "Among the losers: {market} {{f:krw.loser.1.change}}.",
     "volatile": "Widest range from low to high: {market} {{f:krw.volatility.1.range}}.",
+    "volatile_shown": "Range from low to high: {market} {{f:krw.volatility.1.range}}.",
     "other": "Other markets: {{f:other.markets}} traded, {{f:other.advancing}} rose, {{f:other.declining}} fell.",
     "anomaly_price": "Price anomalies: {{f:anomaly.price.count}}; the largest: {market} {{f:anomaly.price.1.move}} "
     "{basis} ({{f:anomaly.price.1.at}}).",
+    "anomaly_price_shown": "Price anomalies: {{f:anomaly.price.count}}; one of them: {market} "
+    "{{f:anomaly.price.1.move}} {basis} ({{f:anomaly.price.1.at}}).",
     "anomaly_volume": "Volume anomalies: {{f:anomaly.volume.count}}; the largest: {market} "
+    "at {{f:anomaly.volume.1.ratio}} its usual hour (from {{f:anomaly.volume.1.at}}).",
+    "anomaly_volume_shown": "Volume anomalies: {{f:anomaly.volume.count}}; one of them: {market} "
     "at {{f:anomaly.volume.1.ratio}} its usual hour (from {{f:anomaly.volume.1.at}}).",
     "anomaly_none": "No anomalies were detected.",
     "from_open": "For {{f:krw.from_open}} markets the change is measured from the day's opening price: "
@@ -45,8 +54,8 @@ _ENGLISH: Final = {
     "day": "{{f:report.date}}, {{f:window.start}} to {{f:window.end}}",
     "gainers": "Gainers",
     "losers": "Losers",
-    "volumes": "Turnover leaders",
-    "volatilities": "Widest ranges",
+    "volumes": "By turnover",
+    "volatilities": "By range",
     "others": "Other markets",
     "columns_move": "market · close · change · turnover",
     "columns_volume": "market · turnover · share · change",
@@ -60,6 +69,8 @@ _ENGLISH: Final = {
     "origin_llm": "Written by AI ({model}); every number checked against the warehouse.",
     "origin_deterministic": "Written without AI: {reason}.",
     "basis": "* measured from the day's opening price",
+    "left_out_krw": "Rankings do not name {{f:krw.left_out}} KRW markets that the totals count.",
+    "left_out_other": "Rankings do not name {{f:other.left_out}} other markets that the totals count.",
     "hourly": "KRW turnover by hour",
     "coverage_title": "Coverage by hour",
     "state_green": "verified", "state_provisional": "provisional", "state_unchecked": "not checked",
@@ -91,13 +102,22 @@ _KOREAN: Final = {
     "turnover_change": "전일 대비 거래대금: {{f:krw.turnover.change}}.",
     "leader": "거래대금 선두: {market} {{f:krw.volume.1.turnover}} (비중 {{f:krw.volume.1.share}}), "
     "종가 {{f:krw.volume.1.close}} ({{f:krw.volume.1.change}}).",
+    "leader_shown": "{market} 거래대금 {{f:krw.volume.1.turnover}} (비중 {{f:krw.volume.1.share}}), "
+    "종가 {{f:krw.volume.1.close}} ({{f:krw.volume.1.change}}).",
     "gainer": "최대 상승: {market} {{f:krw.gainer.1.change}}.",
+    "gainer_shown": "상승한 마켓 중 하나: {market} {{f:krw.gainer.1.change}}.",
     "loser": "최대 하락: {market} {{f:krw.loser.1.change}}.",
+    "loser_shown": "하락한 마켓 중 하나: {market} {{f:krw.loser.1.change}}.",
     "volatile": "저가 대비 고가 폭이 가장 큰 마켓: {market} {{f:krw.volatility.1.range}}.",
+    "volatile_shown": "저가 대비 고가 폭: {market} {{f:krw.volatility.1.range}}.",
     "other": "그 밖의 마켓 {{f:other.markets}} 가운데 상승 {{f:other.advancing}}, 하락 {{f:other.declining}}입니다.",
     "anomaly_price": "가격 이상 징후: {{f:anomaly.price.count}}. 가장 큰 것: {market} {basis} "
     "{{f:anomaly.price.1.move}} ({{f:anomaly.price.1.at}}).",
+    "anomaly_price_shown": "가격 이상 징후: {{f:anomaly.price.count}}. 그중 하나: {market} {basis} "
+    "{{f:anomaly.price.1.move}} ({{f:anomaly.price.1.at}}).",
     "anomaly_volume": "거래량 이상 징후: {{f:anomaly.volume.count}}. 가장 큰 것: {market} 평소의 "
+    "{{f:anomaly.volume.1.ratio}} ({{f:anomaly.volume.1.at}}부터).",
+    "anomaly_volume_shown": "거래량 이상 징후: {{f:anomaly.volume.count}}. 그중 하나: {market} 평소의 "
     "{{f:anomaly.volume.1.ratio}} ({{f:anomaly.volume.1.at}}부터).",
     "anomaly_none": "이상 징후는 없습니다.",
     "from_open": "마켓 {{f:krw.from_open}}의 등락률은 전일 가격이 없어 당일 시가를 기준으로 합니다.",
@@ -112,10 +132,10 @@ _KOREAN: Final = {
     "gap": "{exchange} {stream} {{f:gap.N.from}}~{{f:gap.N.to}} ({cause})",
     "title": "일간 시장 리포트",
     "day": "{{f:report.date}} {{f:window.start}}~{{f:window.end}} KST",
-    "gainers": "상승률 상위",
-    "losers": "하락률 상위",
-    "volumes": "거래대금 상위",
-    "volatilities": "변동 폭 상위",
+    "gainers": "상승률순",
+    "losers": "하락률순",
+    "volumes": "거래대금순",
+    "volatilities": "변동 폭순",
     "others": "그 밖의 마켓",
     "columns_move": "마켓 · 종가 · 등락률 · 거래대금",
     "columns_volume": "마켓 · 거래대금 · 비중 · 등락률",
@@ -129,6 +149,8 @@ _KOREAN: Final = {
     "origin_llm": "AI 작성({model}). 모든 숫자를 데이터 웨어하우스와 대조했습니다.",
     "origin_deterministic": "AI 없이 작성: {reason}.",
     "basis": "* 당일 시가 기준",
+    "left_out_krw": "순위에 이름이 없는 KRW 마켓 {{f:krw.left_out}}도 합계에 포함했습니다.",
+    "left_out_other": "순위에 이름이 없는 그 밖의 마켓 {{f:other.left_out}}도 합계에 포함했습니다.",
     "hourly": "시간대별 KRW 거래대금",
     "coverage_title": "시간대별 커버리지",
     "state_green": "검증", "state_provisional": "잠정", "state_unchecked": "미확인", "state_red": "손상",

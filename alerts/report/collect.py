@@ -18,7 +18,9 @@ A KST day is 15:00Z to 15:00Z, so hourly bars tile it. Definitions:
 
 Markets quoted in KRW and all others are ranked apart; these are named with their exchange (``OKX:BTC-USDT``). A market
 whose name holds other characters than capital letters and digits, or that is of no coin (a stock, a metal: by
-``gold.asset``), is in the totals, but never in a ranking.
+``gold.asset``), is in the totals and has a place in each ranking, but is never named. Ids number the named ones; the
+fact ``rank`` is the place among all. Of equal markets those that are not named come first, so a named market has the
+first place only when no other is before it or beside it unseen.
 """
 
 from __future__ import annotations
@@ -65,6 +67,11 @@ class Day:
     def name(self) -> str:
         """What the report calls it; empty where it can't be named."""
         return name_of(self.exchange, self.market)
+
+    @property
+    def is_named(self) -> bool:
+        """Whether rankings show it."""
+        return bool(self.name) and self.is_coin
 
     @property
     def quote(self) -> str:
@@ -169,19 +176,18 @@ def _group(book: _Book, group: str, days: Sequence[Day]) -> None:
     if not days:
         return
     _totals(book, group, days)
-    named = [day for day in days if day.name and day.is_coin]
-    top = TOP[group]
     total = sum((day.turnover for day in days), Decimal(0))
     rankings: tuple[tuple[str, Iterable[Day], Callable[[Day], Decimal]], ...] = (
-        ("gainer", (d for d in named if d.change > 0), lambda d: d.change),
-        ("loser", (d for d in named if d.change < 0), lambda d: -d.change),
-        ("volatility", (d for d in named if d.range > 0), lambda d: d.range),
-        ("volume", named if group == "krw" else (), lambda d: d.turnover),
+        ("gainer", (d for d in days if d.change > 0), lambda d: d.change),
+        ("loser", (d for d in days if d.change < 0), lambda d: -d.change),
+        ("volatility", (d for d in days if d.range > 0), lambda d: d.range),
+        ("volume", days if group == "krw" else (), lambda d: d.turnover),
     )
     for name, candidates, key in rankings:
-        ordered = sorted(candidates, key=lambda d, key=key: (-key(d), -d.turnover, d.market, d.exchange))  # type: ignore[misc]
-        for rank, day in enumerate(ordered[:top], 1):
-            _entry(book, f"{group}.{name}.{rank}", day, rank, total if name == "volume" else None)
+        ordered = sorted(candidates, key=lambda d, key=key: (-key(d), d.is_named, -d.turnover, d.market, d.exchange))  # type: ignore[misc]
+        named = [(place, day) for place, day in enumerate(ordered, 1) if day.is_named]
+        for number, (place, day) in enumerate(named[: TOP[group]], 1):
+            _entry(book, f"{group}.{name}.{number}", day, place, total if name == "volume" else None)
 
 
 def _totals(book: _Book, group: str, days: Sequence[Day]) -> None:
@@ -193,6 +199,8 @@ def _totals(book: _Book, group: str, days: Sequence[Day]) -> None:
         book.add(f"{group}.{name}", moves.count(direction), "count", _BARS, **more)
     if group == "krw":
         book.add("krw.turnover", sum((d.turnover for d in days), Decimal(0)), "krw", _BARS)
+    if left_out := sum(not d.is_named for d in days):
+        book.add(f"{group}.left_out", left_out, "count", _BARS, of="markets")
     if fresh := sum(d.before is None for d in days):
         book.add(f"{group}.from_open", fresh, "count", _BARS, of="markets")
 
@@ -254,9 +262,10 @@ def _price_anomalies(connection: Connection, book: _Book, report_date: date) -> 
     mart = "gold.price_anomaly_1m"
     rows = _query(connection, _PRICE_ANOMALIES, report_date)
     book.add("anomaly.price.count", len(rows), "count", mart, of="anomalies")
-    for rank, row in enumerate(_named(rows)[:TOP_ANOMALIES], 1):
+    for number, (place, row) in enumerate(_named(rows, lambda row: abs(row["move"]))[:TOP_ANOMALIES], 1):
         about = {"mart": mart, "subject": row["name"], "exchange": row["exchange"]}
-        prefix = f"anomaly.price.{rank}"
+        prefix = f"anomaly.price.{number}"
+        book.add(f"{prefix}.rank", place, "rank", **about)
         book.add(f"{prefix}.at", int(row["bucket_at"].timestamp()), "time", **about)
         book.add(f"{prefix}.move", row["move"] * 100, "percent", signed=True, of=row["basis"], **about)
         unit: Unit = "krw" if row["market"].endswith("-KRW") else "asset"
@@ -264,19 +273,21 @@ def _price_anomalies(connection: Connection, book: _Book, report_date: date) -> 
         book.add(f"{prefix}.close", row["close"], unit, of=of, **about)
 
 
-def _named(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those whose market can be named, with its name."""
+def _named(rows: Sequence[dict[str, Any]], key: Callable[[dict[str, Any]], Any]) -> list[tuple[int, dict[str, Any]]]:
+    """Those whose market can be named, with its name and their place among all; of equals they come last."""
     rows = [{**row, "name": name_of(row["exchange"], row["market"])} for row in rows]
-    return [row for row in rows if row["name"]]
+    ordered = sorted(rows, key=lambda row: (-key(row), bool(row["name"])))
+    return [(place, row) for place, row in enumerate(ordered, 1) if row["name"]]
 
 
 def _volume_anomalies(connection: Connection, book: _Book, report_date: date) -> None:
     mart = "gold.volume_anomaly_1h"
     rows = _query(connection, _VOLUME_ANOMALIES, report_date)
     book.add("anomaly.volume.count", len(rows), "count", mart, of="anomalies")
-    for rank, row in enumerate(_named(rows)[:TOP_ANOMALIES], 1):
+    for number, (place, row) in enumerate(_named(rows, lambda row: row["ratio"])[:TOP_ANOMALIES], 1):
         about = {"mart": mart, "subject": row["name"], "exchange": row["exchange"]}
-        prefix = f"anomaly.volume.{rank}"
+        prefix = f"anomaly.volume.{number}"
+        book.add(f"{prefix}.rank", place, "rank", **about)
         book.add(f"{prefix}.at", int(row["bucket_at"].timestamp()), "time", **about)
         book.add(f"{prefix}.ratio", row["ratio"], "ratio", **about)
 

@@ -189,7 +189,7 @@ def _outbox(settings: Settings, connection: Connection) -> Outbox | None:
         raise ReportError(
             "TIDEMARK_SLACK__TOKEN is set and TIDEMARK_SLACK__CHANNEL is not: name the channel, by its id"
         )
-    return Outbox(connection, client(settings.slack))
+    return Outbox(connection, client(settings.slack), total_s=settings.slack.timeout_s)
 
 
 def _deliver(settings: Settings, outbox: Outbox, facts: FactSet, sections: list[Section]) -> tuple[str, str]:

@@ -1,6 +1,10 @@
 """The report's text without a language model: the same facts, in sentences from the catalogue.
 
-Lives here: which sentences a day needs. Doesn't: their words (``catalogue``), formatting (``wording``).
+Contains: which sentences a day needs. Does not contain: their words (``catalogue``), formatting (``wording``).
+
+A market is called the leader, the best or the largest only when it is so among all markets of its group: its rank is 1
+(markets that are not named have ranks too), and no other has the same figure. Else the first that can be named is shown
+without such a word.
 """
 
 from __future__ import annotations
@@ -8,6 +12,9 @@ from __future__ import annotations
 from alerts.report.catalogue import CATALOGUES
 from alerts.report.facts import FactSet
 from alerts.report.wording import Language, fill
+
+#: An entry of the catalogue and the market it names.
+_Sentence = tuple[str, str]
 
 
 def narrate(facts: FactSet, language: Language) -> str:
@@ -47,6 +54,12 @@ def gap_lines(facts: FactSet, language: Language) -> list[str]:
     return lines
 
 
+def left_out_line(facts: FactSet, language: Language) -> str:
+    """How many markets rankings do not name; empty for none."""
+    groups = [group for group in ("krw", "other") if facts.get(f"{group}.left_out")]
+    return " ".join(phrase(facts, language, f"left_out_{group}") for group in groups)
+
+
 def _name(text: str, facts: FactSet, language: Language, number: int, **names: str) -> str:
     if "{basis}" in text:
         move = facts.by_id[f"anomaly.price.{number}.move"]
@@ -56,24 +69,19 @@ def _name(text: str, facts: FactSet, language: Language, number: int, **names: s
     return text
 
 
-def _market(facts: FactSet) -> list[tuple[str, str]]:
+def _market(facts: FactSet) -> list[_Sentence]:
     found = [("breadth", ""), ("turnover", "")] if facts.get("krw.markets") else []
     if facts.get("krw.turnover.change"):
         found.append(("turnover_change", ""))
-    if leader := facts.get("krw.volume.1.turnover"):
-        found.append(("leader", leader.subject))
-    return found
+    return [*found, *_first(facts, "leader", "krw.volume", "turnover")]
 
 
-def _movers(facts: FactSet) -> list[tuple[str, str]]:
-    found = []
-    for key, fact_id in (
-        ("gainer", "krw.gainer.1.change"),
-        ("loser", "krw.loser.1.change"),
-        ("volatile", "krw.volatility.1.range"),
-    ):
-        if fact := facts.get(fact_id):
-            found.append((key, fact.subject))
+def _movers(facts: FactSet) -> list[_Sentence]:
+    found = [
+        *_first(facts, "gainer", "krw.gainer", "change"),
+        *_first(facts, "loser", "krw.loser", "change"),
+        *_first(facts, "volatile", "krw.volatility", "range"),
+    ]
     if facts.get("other.markets"):
         found.append(("other", ""))
     if facts.get("krw.from_open"):
@@ -81,10 +89,21 @@ def _movers(facts: FactSet) -> list[tuple[str, str]]:
     return found
 
 
-def _anomalies(facts: FactSet) -> list[tuple[str, str]]:
-    found = []
-    for key, fact_id in (("anomaly_price", "anomaly.price.1.move"), ("anomaly_volume", "anomaly.volume.1.ratio")):
-        if fact := facts.get(fact_id):
-            found.append((key, fact.subject))
+def _anomalies(facts: FactSet) -> list[_Sentence]:
+    found = [
+        *_first(facts, "anomaly_price", "anomaly.price", "move"),
+        *_first(facts, "anomaly_volume", "anomaly.volume", "ratio"),
+    ]
     none = not facts.value("anomaly.price.count") and not facts.value("anomaly.volume.count")
     return [("anomaly_none", "")] if none else found
+
+
+def _first(facts: FactSet, key: str, prefix: str, word: str) -> list[_Sentence]:
+    """The sentence about the first named market of a ranking by ``word``: ``key`` when it is before all others."""
+    entries = facts.ranked(prefix)
+    if not entries:
+        return []
+    figures = [abs(entry[word].value) for entry in entries[:2]]
+    rank = entries[0].get("rank")
+    alone = (rank is None or rank.value == 1) and figures[1:] != figures[:1]
+    return [(key if alone else f"{key}_shown", entries[0][word].subject)]

@@ -149,7 +149,10 @@ class FactSet:
         return fact.value if fact else Decimal(0)
 
     def ranked(self, prefix: str) -> list[Mapping[str, Fact]]:
-        """The entries of a ranking (``krw.gainer``), best first, each as facts by the last word of their id."""
+        """The entries of a ranking (``krw.gainer``), best first, each as facts by the last word of their id.
+
+        Ids number those that are named; the fact ``rank`` is the place among all, those included that are not named.
+        """
         entries: list[Mapping[str, Fact]] = []
         while found := self._entry(f"{prefix}.{len(entries) + 1}."):
             entries.append(found)

@@ -291,6 +291,7 @@ MEASURES: Final = (
 NOT_REPAIRED: Final = re.compile(r"\b(?:unrepaired|not repaired|open)\b|미복구|복구되지", re.I)
 UNCHANGED: Final = re.compile(r"\b(?:unchanged|flat)\b|보합|변동 없", re.I)
 FROM_OPEN: Final = re.compile(r"\bopening\b|시가", re.I)
+LEFT_OUT: Final = re.compile(r"\bnot name\b|이름이 없는", re.I)
 ANOMALY_KINDS: Final = re.compile(
     r"\b(?P<price>price)\b|\b(?P<volume>volume)\b|(?P<ko_price>가격)|(?P<ko_volume>거래량)", re.I
 )
@@ -321,7 +322,7 @@ WHOLE: Final = re.compile(
 )
 #: Words that look like a direction and claim none: headings of rankings, the cause of a gap.
 NO_CLAIM: Final = re.compile(
-    r"gainers?|losers?|advancers?|decliners?|상승(?=률 상위)|하락(?=률 상위)|(?<=connection[ -])lost", re.I
+    r"gainers?|losers?|advancers?|decliners?|상승(?=률순)|하락(?=률순)|(?<=connection[ -])lost", re.I
 )
 
 # --- the alphabet -------------------------------------------------------------------------------------------

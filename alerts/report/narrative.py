@@ -21,12 +21,13 @@ from typing import Any, Final
 
 from alerts.report.facts import Fact, FactSet
 from alerts.report.numbers import check
-from alerts.report.wording import Language, SlotError, fill, write
+from alerts.report.wording import SLOT, Language, SlotError, fill, write
 from tidemark.settings import LlmSettings
 
 ATTEMPTS: Final = 3
 _PAUSES_S: Final = (1.0, 3.0)
 _LONGEST: Final = 2_800
+_PARAGRAPHS: Final = 6
 _NAMES: Final = {"en": "English", "ko": "Korean"}
 _PROMPT: Final = """\
 You write the narrative of a daily crypto market report for people who look before they read.
@@ -52,16 +53,17 @@ Numbers:
 Say first what mattered most that day. If coverage is not complete, say so."""
 _LINKS: Final = re.compile(r"://|\bwww\.|<|>|\bhttps?\b", re.IGNORECASE)
 _HANGUL: Final = re.compile(r"[가-힣]")
+_SMALL_LETTERS: Final = re.compile(r"[a-z]")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model said: all of its text, why it stopped, and what it cost in tokens."""
+    """What a model said: all of its text, why it stopped, and what it cost in tokens (None: it did not say)."""
 
     text: str
     stop_reason: str
-    input_tokens: int
-    output_tokens: int
+    input_tokens: int | None = None
+    output_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ def accept(answer: str, facts: FactSet, language: Language) -> str:
     """The text that ``answer`` becomes, when everything in it holds.
 
     Raises:
-        NarrativeError: an unknown slot, a number that no fact proves, the wrong language, or no plain text at all.
+        NarrativeError: an unknown slot, a number that no fact proves, the wrong language, no fact or no plain text.
     """
     answer = _plain(answer)
     try:
@@ -139,12 +141,27 @@ def accept(answer: str, facts: FactSet, language: Language) -> str:
         raise NarrativeError("slot", str(error)) from None
     if not text or len(text) > _LONGEST or _LINKS.search(text):
         raise NarrativeError("malformed", f"{len(text)} characters, or markup, or a link")
-    if bool(_HANGUL.search(text)) != (language == "ko"):
+    if text.count("\n\n") >= _PARAGRAPHS:
+        raise NarrativeError("malformed", f"more than {_PARAGRAPHS} paragraphs")
+    if not _is_in(language, answer, text):
         raise NarrativeError("language", f"not {_NAMES[language]}")
     verdict = check(text, facts)
     if not verdict.passed:
         raise NarrativeError("number", str(verdict))
+    if not verdict.proven:
+        raise NarrativeError("malformed", "it states no fact")
     return text
+
+
+def _is_in(language: Language, answer: str, text: str) -> bool:
+    """Whether the model's own words are in the language; what slots bring in is ours and says nothing.
+
+    Names of markets are in capitals, so the small letters of a Korean text are foreign words: fewer than its syllables.
+    """
+    if language == "en":
+        return not _HANGUL.search(text)
+    words = SLOT.sub(" ", answer)
+    return len(_HANGUL.findall(words)) > len(_SMALL_LETTERS.findall(words))
 
 
 def data(facts: FactSet, language: Language) -> str:

@@ -233,7 +233,8 @@ class _Judge:
         start, end = _around(self.clauses, token.start)
         clause = self.reading.text[start:end]
         repair = bool(lex.NOT_REPAIRED.search(clause))
-        needed = {"unchanged": lex.UNCHANGED, "from_open": lex.FROM_OPEN}.get(fact.id.rpartition(".")[2])
+        words = {"unchanged": lex.UNCHANGED, "from_open": lex.FROM_OPEN, "left_out": lex.LEFT_OUT}
+        needed = words.get(fact.id.rpartition(".")[2])
         if needed and not needed.search(clause):
             return f"{fact.id} is no count of that"
         if fact.id.startswith("aside."):
@@ -344,7 +345,8 @@ class _Judge:
     def _rank(self, token: Token) -> str:
         start, end = _around(self.sentences, token.start)
         named = _markets(m for m in self.reading.mentions if start <= m.start < end)
-        ranks = {f.value for f in self.facts.facts if f.unit == "rank" and f.subject in named}
+        ranked = (f for f in self.facts.facts if f.unit == "rank" and not f.id.startswith("anomaly."))
+        ranks = {f.value for f in ranked if f.subject in named}
         return "" if token.value in ranks else "no market of this sentence has that rank"
 
     def _calendar(self, token: Token) -> str:

@@ -19,7 +19,7 @@ from typing import Final
 
 from alerts.report.blocks import Section, anomaly_lines, origin_line
 from alerts.report.catalogue import CATALOGUES
-from alerts.report.deterministic import coverage_line, gap_lines
+from alerts.report.deterministic import coverage_line, gap_lines, left_out_line
 from alerts.report.facts import Fact, FactSet, Series
 from alerts.report.wording import Language, write
 
@@ -205,7 +205,9 @@ def _market(name: str) -> str:
 
 def _basis(facts: FactSet, language: Language) -> str:
     marked = any(fact.signed and fact.of == "open" for fact in facts.facts)
-    return f'<p class="note">{CATALOGUES[language]["basis"]}</p>' if marked else ""
+    notes = [CATALOGUES[language]["basis"]] if marked else []
+    notes += [line for line in [left_out_line(facts, language)] if line]
+    return "".join(f'<p class="note">{escape(note)}</p>' for note in notes)
 
 
 def _list(title: str, lines: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from alerts.report.blocks import Section
 from alerts.report.facts import FactSet
 from alerts.report.narrative import Call
 from alerts.report.wording import Language
+from alerts.slack import printable
 from tidemark.warehouse.connection import Connection
 
 
@@ -62,13 +63,14 @@ def save(connection: Connection, facts: FactSet, section: Section, blocks: Seque
 
 
 def record(connection: Connection, report_date: date, call: Call) -> None:
-    """Keep one call of the model."""
+    """Keep one call of the model; what the model sent is stored in characters that PostgreSQL takes."""
+    detail = {name: printable(value) if isinstance(value, str) else value for name, value in call.detail.items()}
     connection.execute(
         """insert into ops.llm_run (report_date, language, model, prompt_hash, input_tokens, output_tokens, outcome,
                detail, started_at, seconds)
            values (%s, %s, %s, %s, %s, %s, %s, %s, now() - make_interval(secs => %s), %s)""",
         (
             report_date, call.language, call.model, call.prompt_hash, call.input_tokens, call.output_tokens,
-            call.outcome, Jsonb(call.detail), call.seconds, Decimal(f"{call.seconds:.3f}"),
+            call.outcome, Jsonb(detail), call.seconds, Decimal(f"{call.seconds:.3f}"),
         ),
     )  # fmt: skip

@@ -24,8 +24,9 @@ MONTHS: Final = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
 )  # fmt: skip
-_SCALES_EN: Final = ((10**12, "T"), (10**9, "B"), (10**6, "M"))
-_SCALES_KO: Final = ((10**12, "조"), (10**8, "억"), (10**4, "만"))
+#: Units of amounts, the smallest first.
+_SCALES_EN: Final = ((10**6, "M"), (10**9, "B"), (10**12, "T"))
+_SCALES_KO: Final = ((10**4, "만"), (10**8, "억"), (10**12, "조"))
 _COUNTERS_KO: Final = {"markets": "개", "trades": "건", "anomalies": "건", "gaps": "건", "frames": "건", "rows": "건"}
 
 
@@ -75,21 +76,28 @@ def _percent(fact: Fact) -> str:
 
 
 def _scaled_en(value: Decimal) -> str:
-    for scale, letter in _SCALES_EN:
-        if abs(value) >= scale:
-            return f"{rounded(value / scale, Decimal('0.01')):,.2f}{letter}"
-    return f"{rounded(value, Decimal(1)):,f}"
+    """The amount in its unit, which is chosen by the amount as written: 999,999.6 is 1.00M."""
+    letter, written, number = "", rounded(value, Decimal(1)), Decimal(0)
+    for scale, name in _SCALES_EN:
+        if written < scale:
+            break
+        letter, number = name, rounded(value / scale, Decimal("0.01"))
+        written = number * scale
+    return f"{number:,.2f}{letter}" if letter else f"{written:,f}"
 
 
 def _scaled_ko(value: Decimal) -> str:
-    for index, (scale, name) in enumerate(_SCALES_KO):
-        if value >= scale:
-            lower = _SCALES_KO[index + 1] if index + 1 < len(_SCALES_KO) else (1, "")
-            parts = rounded(value, Decimal(lower[0]))
-            high, low = divmod(int(parts), scale)
-            tail = f" {low // lower[0]:,}{lower[1]}" if low else ""
-            return f"{high:,}{name}{tail}"
-    return f"{rounded(value, Decimal(1)):,f}"
+    """The amount in its unit and the one below, which are chosen by the amount as written: 99,999,999.6 is 1억."""
+    unit, lower = (1, ""), (1, "")
+    written = rounded(value, Decimal(1))
+    for scale, name in _SCALES_KO:
+        if written < scale:
+            break
+        unit, lower = (scale, name), unit
+        written = rounded(value, Decimal(lower[0]))
+    high, low = divmod(int(written), unit[0])
+    tail = f" {low // lower[0]:,}{lower[1]}" if low else ""
+    return f"{high:,}{unit[1]}{tail}"
 
 
 def _krw_en(fact: Fact) -> str:

@@ -23,6 +23,7 @@ LAYERS: dict[str, set[str]] = {
     "tidemark.naming": set(),
     "tidemark.logs": set(),
     "tidemark.transport": {"tidemark.bans"},
+    "tidemark.post": set(),
     "tidemark.contracts": {"tidemark.naming"},
     "tidemark.exchanges": {"tidemark.contracts", "tidemark.naming", "tidemark.settings"},
     "tidemark.lake": {"tidemark.contracts", "tidemark.naming", "tidemark.settings"},

@@ -1,6 +1,6 @@
 """Local servers that behave like Slack's Web API and Anthropic's Messages API, as far as the report uses them.
 
-Lives here: the two servers and their ill moods. Doesn't: assertions.
+Contains: the two servers and their ill moods. Does not contain: assertions.
 
 Slack's rules that are kept: bearer token, known channel, at most 50 blocks, 3000 characters a section, 150 a header,
 about 13,200 over all; history without thread replies, newest first, in pages, metadata only when asked for.
@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
@@ -22,6 +23,21 @@ from urllib.parse import parse_qs
 TOKEN = "xoxb-test"
 CHANNEL = "C0REPORT01"
 KEY = "sk-test"
+
+
+@dataclass(frozen=True)
+class Raw:
+    """An answer byte by byte, whatever the API would say. ``accept``: the request is carried out first.
+
+    ``drip``: after the head, one byte of the body each 50 ms, without end. ``repeat``: the body is sent so many times.
+    """
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    accept: bool = True
+    drip: bool = False
+    repeat: int = 1
 
 
 class Double:
@@ -78,6 +94,22 @@ def reply(handler: BaseHTTPRequestHandler, status: int, body: Any, headers: dict
         pass  # the client had enough
 
 
+def reply_raw(handler: BaseHTTPRequestHandler, raw: Raw) -> None:
+    try:
+        handler.send_response(raw.status)
+        handler.send_header("Content-Length", str(10**9 if raw.drip else len(raw.body) * raw.repeat))
+        for name, value in raw.headers.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        for _ in range(raw.repeat):
+            handler.wfile.write(raw.body)
+        while raw.drip:
+            time.sleep(0.05)
+            handler.wfile.write(b" ")
+    except OSError:
+        pass  # the client had enough
+
+
 def reset(handler: BaseHTTPRequestHandler) -> None:
     """Break the connection off as a crashed peer does."""
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -88,7 +120,9 @@ def reset(handler: BaseHTTPRequestHandler) -> None:
 
 class FakeSlack(Double):
     """Slack. Moods of chat.postMessage: ``ok``, ``429``, ``500``, ``500 accepted``, ``slow accepted``, ``slow lost``,
-    ``reset accepted``, ``page``, or an error code of Slack's; ``<code> accepted`` posts and says the code.
+    ``reset accepted``, ``page``, an error code of Slack's (``<code> accepted`` posts and says the code), or a ``Raw``.
+
+    The history shows a message ``lag_s`` seconds after it was posted; ``history_moods`` are its moods.
     """
 
     def __init__(self, *, slow_s: float = 2.0, page: int = 2) -> None:
@@ -97,6 +131,8 @@ class FakeSlack(Double):
         self.slow_s = slow_s
         self.page = page
         self.history_error = ""
+        self.history_moods: list[Any] = []
+        self.lag_s = 0.0
 
     @property
     def keys(self) -> list[str]:
@@ -123,6 +159,9 @@ class FakeSlack(Double):
 
     def _post(self, handler: BaseHTTPRequestHandler, arguments: dict[str, Any]) -> None:
         mood = self.mood()
+        if isinstance(mood, Raw):
+            self._post_raw(handler, arguments, mood)
+            return
         if mood == "429":
             reply(handler, 429, {"ok": False, "error": "ratelimited"}, {"Retry-After": "0"})
             return
@@ -148,6 +187,11 @@ class FakeSlack(Double):
         else:
             reply(handler, 200, {"ok": True, "channel": CHANNEL, "ts": ts, "message": {}})
 
+    def _post_raw(self, handler: BaseHTTPRequestHandler, arguments: dict[str, Any], raw: Raw) -> None:
+        if raw.accept:
+            self._keep(arguments)
+        reply_raw(handler, raw)
+
     def _keep(self, arguments: dict[str, Any]) -> str:
         with self.lock:
             ts = f"{time.time():.6f}"
@@ -155,12 +199,20 @@ class FakeSlack(Double):
             return ts
 
     def _read(self, handler: BaseHTTPRequestHandler, method: str, arguments: dict[str, Any]) -> None:
+        with self.lock:
+            mood = self.history_moods.pop(0) if self.history_moods else None
+        if isinstance(mood, Raw):
+            reply_raw(handler, mood)
+            return
         if self.history_error:
             reply(handler, 200, {"ok": False, "error": self.history_error})
             return
         thread = arguments.get("ts") if method == "conversations.replies" else None
         with self.lock:
-            found = [m for m in self.messages if m["ts"] > arguments.get("oldest", "0")]
+            shown_until = time.time() - self.lag_s
+            found = [
+                m for m in self.messages if arguments.get("oldest", "0") < m["ts"] and float(m["ts"]) <= shown_until
+            ]
         found = [m for m in found if (m.get("thread_ts") == thread or m["ts"] == thread)][::-1]
         start = int(arguments.get("cursor") or 0)
         shown = [
@@ -173,7 +225,7 @@ class FakeSlack(Double):
 
 class FakeAnthropic(Double):
     """The Messages API. A mood is an answer's text, a status (int, with an optional Retry-After in a tuple), a dict
-    that overrides fields of the message, or ``garbage``, ``slow``, ``reset``.
+    that overrides fields of the message, a ``Raw``, or ``garbage``, ``slow``, ``reset``.
     """
 
     def answer(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
@@ -188,6 +240,9 @@ class FakeAnthropic(Double):
             )
             return
         mood = self.mood()
+        if isinstance(mood, Raw):
+            reply_raw(handler, mood)
+            return
         if isinstance(mood, int | tuple):
             status, after = mood if isinstance(mood, tuple) else (mood, None)
             headers = {"retry-after": str(after)} if after is not None else {}

@@ -7,7 +7,9 @@ from decimal import Decimal
 import pytest
 
 from alerts.report.collect import collect, coverage_complete
+from alerts.report.deterministic import narrate
 from alerts.report.facts import FactSet
+from alerts.report.numbers import check
 from tests.integration.alerts.conftest import DATE, Warehouse
 from tidemark.warehouse.connection import Connection
 
@@ -116,6 +118,40 @@ def test_a_market_with_a_hostile_name_is_counted_and_never_named(warehouse: Ware
     assert facts.value("anomaly.price.count") == 1
     assert facts.markets == {"BTC-KRW"}
     assert "channel" not in str(facts.to_json())
+
+
+def test_a_market_that_is_not_named_keeps_its_place(warehouse: Warehouse, loader: Connection) -> None:
+    """A rank is the place among all markets: the second is not called the first."""
+    hostile = "<!channel>-KRW"
+    warehouse.bar(hostile, 1, "1", "9", "1", "9", "1000")
+    warehouse.bar("META-KRW", 1, "10", "40", "10", "40", "400")
+    warehouse.bar("BTC-KRW", 1, "1", "2", "1", "2", "10")
+    warehouse.bar("ETH-KRW", 1, "1", "2", "1", "2", "9")
+    warehouse.bar("XRP-KRW", 1, "2", "2", "1", "1", "8")
+    warehouse.admin.execute("insert into gold.asset values ('upbit', 'META-KRW', 'equity')")
+    for market, minute, move in ((hostile, 5, "0.5"), ("BTC-KRW", 6, "-0.5"), ("ETH-KRW", 7, "0.1")):
+        warehouse.price_anomaly(market, minute, move)
+    warehouse.volume_anomaly(hostile, 1, "9")
+    warehouse.volume_anomaly("BTC-KRW", 1, "5")
+    facts = collect(loader, DATE)
+    assert {
+        prefix: [(entry["rank"].subject, int(entry["rank"].value)) for entry in facts.ranked(prefix)]
+        for prefix in ("krw.volume", "krw.gainer", "krw.loser", "krw.volatility", "anomaly.price", "anomaly.volume")
+    } == {
+        "krw.volume": [("BTC-KRW", 3), ("ETH-KRW", 4), ("XRP-KRW", 5)],
+        "krw.gainer": [("BTC-KRW", 3), ("ETH-KRW", 4)],
+        "krw.loser": [("XRP-KRW", 1)],
+        "krw.volatility": [("BTC-KRW", 3), ("ETH-KRW", 4), ("XRP-KRW", 5)],
+        "anomaly.price": [("BTC-KRW", 2), ("ETH-KRW", 3)],
+        "anomaly.volume": [("BTC-KRW", 2)],
+    }
+    assert facts.value("krw.left_out") == 2
+    assert facts.value("krw.markets") == 5
+    for language, words in (("en", ("led", "Best", "largest", "Widest")), ("ko", ("선두", "최대 상승", "가장"))):
+        text = narrate(facts, language)  # type: ignore[arg-type]
+        assert [word for word in words if word in text] == []
+        assert check(text, facts).passed
+        assert "Worst: XRP-KRW" in text or "최대 하락: XRP-KRW" in text
 
 
 def test_a_day_without_trades_is_a_day_without_trades(loader: Connection) -> None:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import resource
 import subprocess
 import sys
 import threading
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from alerts.report import command, narrative
+from alerts.report import command, model, narrative
 from alerts.report.command import ReportError, run, wait_for_coverage, yesterday
 from alerts.report.facts import KST
 from alerts.report.numbers import check
 from alerts.report.store import load
 from alerts.slack import SlackError
 from tests.integration.alerts.conftest import DATE, Warehouse
-from tests.integration.alerts.doubles import CHANNEL, KEY, TOKEN, FakeAnthropic, FakeSlack
+from tests.integration.alerts.doubles import CHANNEL, KEY, TOKEN, FakeAnthropic, FakeSlack, Raw
 from tidemark.settings import Settings
 from tidemark.warehouse.connection import connect
+
+assert model.ask  # loaded here: loading the SDK takes seconds, and tests below measure the time of a call
 
 ENGLISH = (
     "1INCH-KRW was the day's strongest market: it rose {{f:krw.gainer.1.change|abs}} to {{f:krw.gainer.1.close}}.\n\n"
@@ -189,6 +194,129 @@ def test_one_language_may_fail_alone(
     result = run(settings, DATE)
     assert result.origins == {"en": "llm", "ko": "deterministic: number"}
     assert "AI 글에 사실로 증명되지 않는 숫자가 있음" in posted_text(slack)
+
+
+# --- a model's server that misbehaves -----------------------------------------------------------------------
+
+
+def message(**fields: Any) -> bytes:
+    """A good answer's bytes, with other fields."""
+    good = {
+        "id": "msg_test", "type": "message", "role": "assistant", "model": "m", "stop_sequence": None,
+        "content": [{"type": "text", "text": ENGLISH}], "stop_reason": "end_turn",
+        "usage": {"input_tokens": 1, "output_tokens": 1},
+    }  # fmt: skip
+    return json.dumps(good | fields).encode()
+
+
+STRANGE = {
+    "NUL in the text": (message(content=[{"type": "text", "text": "A lively day.\0"}]), "malformed"),
+    "a lone surrogate": (message(content=[{"type": "text", "text": "A lively day. \ud800"}]), "malformed"),
+    "NUL in stop_reason": (message(stop_reason="end\0turn"), "cut_off"),
+    "a surrogate in stop_reason": (message(stop_reason="\udfff"), "cut_off"),
+    "a list in stop_reason": (message(stop_reason=["end_turn"]), "cut_off"),
+    "null": (b"null", "malformed"),
+    "list": (b"[1]", "malformed"),
+    "string": (b'"ok"', "malformed"),
+    "number": (b"1e999", "malformed"),
+    "empty": (b"", "malformed"),
+    "nested": (b"[" * 200_000, "malformed"),
+    "not UTF-8": (b"\xff\xfe{", "malformed"),
+    "content of lists": (message(content=[[1], None, "text", {"type": "text", "text": ["x"]}]), "malformed"),
+    "content is a text": (message(content="A lively day."), "malformed"),
+    "gzip that nobody says": (gzip.compress(message()), "malformed"),
+}
+
+
+def test_a_strange_answer_costs_the_models_text_and_nothing_else(
+    settings: Settings, warehouse: Warehouse, slack: FakeSlack, anthropic: FakeAnthropic
+) -> None:
+    warehouse.lively()
+    settings = change(settings, "report", languages=("en",))
+    for case, (body, reason) in STRANGE.items():
+        slack.messages, anthropic.requests = [], []
+        warehouse.admin.execute("truncate ops.slack_outbox, ops.report, ops.llm_run")
+        anthropic.moods = [Raw(body=body, headers={"Content-Type": "application/json"})]
+        result = run(settings, DATE)
+        assert (result.delivery, result.origins) == ("posted", {"en": f"deterministic: {reason}"}), case
+        assert len(slack.messages) == len(anthropic.requests) == 1, case
+        assert warehouse.rows("select outcome from ops.llm_run") == [(reason,)], case
+
+
+@pytest.mark.parametrize(
+    ("fields", "tokens"),
+    [
+        ({"usage": {"input_tokens": "many", "output_tokens": [1]}}, (None, None)),
+        ({"usage": {"input_tokens": 10**40, "output_tokens": -1}}, (None, None)),
+        ({"usage": {"input_tokens": True, "output_tokens": 1.5}}, (None, None)),
+        ({"usage": None}, (None, None)),
+        ({"usage": {"input_tokens": 7, "output_tokens": 8}, "id": 1, "type": [], "model": None}, (7, 8)),
+    ],
+)
+def test_a_good_text_is_used_whatever_is_beside_it(
+    settings: Settings, warehouse: Warehouse, anthropic: FakeAnthropic, fields: dict[str, Any], tokens: Any
+) -> None:
+    warehouse.lively()
+    anthropic.moods = [Raw(body=message(**fields), headers={"Content-Type": "application/json"})]
+    assert run(change(settings, "report", languages=("en",)), DATE).origins == {"en": "llm"}
+    assert warehouse.rows("select input_tokens, output_tokens from ops.llm_run") == [tokens]
+
+
+def test_a_compressed_answer_is_read(settings: Settings, warehouse: Warehouse, anthropic: FakeAnthropic) -> None:
+    warehouse.lively()
+    anthropic.moods = [Raw(body=gzip.compress(message()), headers={"Content-Encoding": "gzip"})]
+    assert run(change(settings, "report", languages=("en",)), DATE).origins == {"en": "llm"}
+
+
+@pytest.mark.parametrize("head", ["body", "silence"])
+def test_a_model_that_drips_costs_no_more_than_its_budget(
+    settings: Settings, warehouse: Warehouse, slack: FakeSlack, anthropic: FakeAnthropic, head: str
+) -> None:
+    warehouse.lively()
+    anthropic.moods = [Raw(drip=True) if head == "body" else "slow"] * 9
+    settings = change(settings, "llm", timeout_s=0.7)
+    started = time.monotonic()
+    result = run(settings, DATE)
+    assert time.monotonic() - started < 2 * 0.7 + 8
+    assert result.origins == {"en": "deterministic: unreachable", "ko": "deterministic: unreachable"}
+    assert len(slack.messages) == 1
+
+
+@pytest.mark.parametrize("status", [302, 307])
+def test_a_redirect_of_the_model_to_itself_is_one_request(
+    settings: Settings, warehouse: Warehouse, slack: FakeSlack, anthropic: FakeAnthropic, status: int
+) -> None:
+    warehouse.lively()
+    anthropic.moods = [Raw(status, headers={"Location": "/v1/messages"})] * 99
+    result = run(change(settings, "report", languages=("en",)), DATE)
+    assert result.origins == {"en": "deterministic: rejected"}
+    assert len(anthropic.requests) == len(slack.messages) == 1
+
+
+def test_an_answer_of_300_megabytes_is_not_kept(
+    settings: Settings, warehouse: Warehouse, slack: FakeSlack, anthropic: FakeAnthropic
+) -> None:
+    warehouse.lively()
+    anthropic.moods = [Raw(body=b" " * 1_000_000, repeat=300)]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    result = run(change(settings, "report", languages=("en",)), DATE)
+    assert result.origins == {"en": "deterministic: malformed"}
+    assert len(anthropic.requests) == len(slack.messages) == 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+
+
+def test_a_slack_that_drips_is_given_up_in_time_and_its_message_found_later(
+    settings: Settings, warehouse: Warehouse, slack: FakeSlack
+) -> None:
+    warehouse.lively()
+    slack.moods = [Raw(drip=True)]
+    slow = change(without(settings, "llm"), "slack", timeout_s=1.0)
+    started = time.monotonic()
+    with pytest.raises(SlackError, match="Run again later"):
+        run(slow, DATE)
+    assert time.monotonic() - started < 10
+    assert run(without(settings, "llm"), DATE).delivery == "already posted"
+    assert len(slack.messages) == 1
 
 
 # --- what a second run does ---------------------------------------------------------------------------------
