@@ -34,15 +34,20 @@ from tidemark.exchanges.base import (
     UnknownMarketError,
     Unparsable,
 )
+from tidemark.jobs import arguments
 from tidemark.lake import parquet
 from tidemark.lake.parquet import VALUE_ERRORS, Footer
 from tidemark.lake.store import ObjectStore, open_store
 from tidemark.settings import Settings
-from tidemark.transport import RefusedError, Transport, UnavailableError
+from tidemark.transport import BannedError, RefusedError, Transport, TransportError, UnavailableError
 
 log = logging.getLogger(__name__)
 
 _OK: Final = 200
+#: Questions that a dry run names one by one.
+_PLANNED: Final = 10
+#: Bytes of an answer that a summary quotes.
+_SAID: Final = 120
 #: How a row of the market list is named that has no code.
 _ROW: Final = "row "
 #: What can be wrong with one series, so that the others are still fetched. A ban (418) ends all at once.
@@ -55,11 +60,19 @@ Progress = Callable[[int, int, str], None]
 class FetchError(Exception):
     """Some series could not be fetched; the others have landed. ``summary`` has all of it."""
 
+    advice = "What has landed stays; run again for the rest"
+
     def __init__(self, summary: FetchSummary) -> None:
         named = "\n".join(f"  {f.series}: {f.problem}" for f in summary.failures[:10])
         more = f"\n  and {len(summary.failures) - 10} more" if len(summary.failures) > 10 else ""
-        super().__init__(f"{summary}. What has landed stays; run again for the rest:\n{named}{more}")
+        super().__init__(f"{summary}. {self.advice}:\n{named}{more}")
         self.summary = summary
+
+
+class FetchRefusedError(FetchError):
+    """Every series that failed was refused for what it asks: the next try would be refused as well."""
+
+    advice = "What has landed stays; the exchange refuses the rest, and would again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +90,24 @@ class Series:
 class Answered:
     """The object that a series became: ``rows`` it holds (0: no answer, no object), ``new`` if it wasn't there.
 
-    ``set_aside`` are rows of the answer that cannot be read; the object holds all others.
+    ``set_aside`` are rows of the answer that cannot be read; the object holds all others. ``said`` is what the exchange
+    answered where there is no row.
     """
 
     path: str
     rows: int
     new: bool
     set_aside: tuple[SetAside, ...] = ()
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchFailure:
-    """A series that could not be fetched, and why."""
+    """A series that could not be fetched, and why. ``refused``: asking again would be answered the same."""
 
     series: str
     problem: str
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +124,7 @@ class FetchSummary:
 
     ``left_out`` are markets that the exchange does not have (any more); the others are complete without them.
     ``set_aside`` counts rows of the answers that cannot be read, and market codes that cannot; ``first_set_aside``
-    says which was the first, and why.
+    says which was the first, and why. ``planned_seconds`` is the least that what a dry run plans would take.
     """
 
     exchange: str
@@ -123,11 +139,20 @@ class FetchSummary:
     left_out: tuple[LeftOut, ...] = ()
     set_aside: int = 0
     first_set_aside: str = ""
+    planned_seconds: float = 0.0
 
     def __str__(self) -> str:
         """One line for a person; the markets that were left out follow, the first ten with their reasons."""
         if self.dry_run:
-            return f"{self.exchange} {self.dataset}: would ask {self.series} series"
+            took = (
+                f", at least {arguments.duration(self.planned_seconds)} at the exchange's rate limit"
+                if self.planned_seconds
+                else ""
+            )
+            head = f"{self.exchange} {self.dataset}: would ask {self.series} series{took}"
+            refused = [f"  {one.series}: {one.problem}" for one in self.failures]
+            count = [f"{head}, {len(refused)} would FAIL"] if refused else [head]
+            return "\n".join([*count, *arguments.first_lines(refused, _PLANNED)])
         failed = f", {len(self.failures)} FAILED" if self.failures else ""
         counts = f"{self.landed} landed with {self.rows} rows, {self.known} known, {self.empty} empty"
         aside = f", {self.set_aside} set aside (first: {self.first_set_aside})" if self.set_aside else ""
@@ -171,18 +196,16 @@ class Fetcher:
         """How many requests were sent so far."""
         return self._transport.sent
 
-    def codes(self, chosen: Sequence[str] | None, *, ask: bool = True) -> tuple[str, ...]:
+    def codes(self, chosen: Sequence[str] | None) -> tuple[str, ...]:
         """The exchange's own market codes: those chosen, else those of the settings, else all it lists; each once.
 
-        A code that cannot be read is left out: one that was chosen is a failure of the fetch, another is named as
-        set aside. With ``ask=False`` nothing is sent: then all it lists is ``*``. The list is asked for once.
+        Chosen markets may be given in either spelling (``KRW-BTC``, ``BTC-KRW``). A code that cannot be read is left
+        out: one that was chosen is a failure of the fetch, another is named as set aside. The list is asked for once.
 
         Raises:
             Unparsable: no code can be read.
         """
-        named = tuple(chosen or ()) or self._settings.codes
-        if not named and not ask:
-            return ("*",)
+        named = self._own(chosen, self._markets()) if chosen else self._settings.codes
         problems: list[FetchFailure] = []
         codes = dict.fromkeys(named or self.listed())
         if not named and self._list is not None:
@@ -198,6 +221,59 @@ class Fetcher:
         else:
             self._unreadable = [f"{one.series}: {one.problem}" for one in problems]
         return readable
+
+    def known_codes(self, chosen: Sequence[str], also: Iterable[str] = ()) -> tuple[str, ...]:
+        """The exchange's own codes of chosen markets, in either spelling, each of which it knows.
+
+        One that it does not list is asked for one bar: a market may have history and no place in the list. ``also``
+        are codes that need no proof.
+
+        Raises:
+            ValueError: it does not have one of them; nothing else was asked.
+            UnavailableError: it does not answer.
+        """
+        listed = self._markets()
+        codes = self._own(chosen, listed)
+        reasons: dict[str, str] = {}
+        for code in codes:
+            if code not in listed and code not in also and (why := self._why_unknown(code)):
+                reasons[code] = why
+        if reasons:
+            raise arguments.unknown_markets(self.exchange.name, reasons, listed)
+        return codes
+
+    def _own(self, chosen: Sequence[str], listed: Mapping[str, str]) -> tuple[str, ...]:
+        codes = arguments.own_codes(chosen, listed)
+        for text in set(chosen) - set(codes):
+            log.info("%s is %s of %s", text, next(code for code in codes if listed.get(code) == text), self._name)
+        return codes
+
+    def _markets(self) -> dict[str, str]:
+        """What the exchange lists, code to market; empty where it cannot be had."""
+        try:
+            return {code: self.exchange.market(code) for code in self.listed()}
+        except BannedError:
+            raise
+        except (TransportError, Unparsable) as error:
+            log.warning("the list of markets of %s can't be had: %s", self._name, error)
+            return {}
+
+    def _why_unknown(self, code: str) -> str:
+        """Why the exchange does not have a market of that code; empty: it has, or nothing definite is known."""
+        try:
+            self.exchange.market(code)
+            self.page(self.exchange.rest.candles(code, "1d", count=1))
+        except UnknownMarketError as error:
+            return str(error)
+        except Unparsable as error:
+            return str(error) if error.reason == "bad_code" else ""
+        except RefusedError as error:
+            log.warning("%s of %s: %s", code, self._name, error)
+        return ""
+
+    @property
+    def _name(self) -> str:
+        return self.exchange.name
 
     def listed(self) -> tuple[str, ...]:
         """The codes that the exchange lists now, those that can be read. The list is asked for once."""
@@ -238,7 +314,7 @@ class Fetcher:
         try:
             self.exchange.market(code)
         except Unparsable as error:
-            problems.append(FetchFailure(code, str(error)))
+            problems.append(FetchFailure(code, str(error), refused=True))
             return False
         return True
 
@@ -281,10 +357,10 @@ class Fetcher:
             except UnknownMarketError as error:
                 unknown[one.code] = str(error)
                 if chosen:
-                    failed.append(FetchFailure(one.key, f"{type(error).__name__}: {error}"))
+                    failed.append(FetchFailure(one.key, f"{type(error).__name__}: {error}", refused=True))
             except SERIES_ERRORS as error:
                 log.warning("%s can't be fetched: %s", one.key, error)
-                failed.append(FetchFailure(one.key, f"{type(error).__name__}: {error}"))
+                failed.append(FetchFailure(one.key, f"{type(error).__name__}: {error}", is_refusal(error)))
             if progress is not None:
                 progress(number, len(series), one.key)
         left_out = () if chosen else tuple(LeftOut(code, reason) for code, reason in unknown.items())
@@ -311,13 +387,23 @@ class Fetcher:
             set_aside=len(aside), first_set_aside=aside[0] if aside else "",
         )  # fmt: skip
 
-    def plan(self, dataset: str, keys: Iterable[str]) -> FetchSummary:
-        """Say what would be asked, and ask nothing."""
-        count = 0
-        for key in keys:
-            log.info("would ask for %s", key)
-            count += 1
-        return FetchSummary(self.exchange.name, dataset, count, 0, 0, 0, 0, dry_run=True)
+    def plan(
+        self, dataset: str, keys: Sequence[str], series: Sequence[Series] = (), failures: Iterable[FetchFailure] = ()
+    ) -> FetchSummary:
+        """What would be asked (``series``, where its questions are known), and how long that takes at least.
+
+        ``failures`` are what is known to fail without asking.
+        """
+        for line in arguments.first_lines(keys, _PLANNED):
+            log.info("would ask for %s", line)
+        limits = self.exchange.rest.limits
+        seconds = sum(1 / limits[one.query.request.group] for one in series)
+        summary = FetchSummary(
+            self.exchange.name, dataset, len(keys), 0, 0, 0, 0, (*self._failures, *failures), dry_run=True,
+            planned_seconds=seconds,
+        )  # fmt: skip
+        log.info("%s", summary)
+        return summary
 
     def land(self, dataset: str, series: Series) -> Answered:
         """Ask all pages of a series and write their rows as one object, unless the same answer lies there.
@@ -337,7 +423,7 @@ class Fetcher:
         path = naming.rest_object(topic, digest)
         rows = list(_numbered(topic, row_offset(digest), _enveloped(pages, keep)))
         if not rows:
-            return Answered(path, 0, new=False, set_aside=aside)
+            return Answered(path, 0, new=False, set_aside=aside, said=_without_rows(pages))
         received = [nanoseconds(row["received_at"]) for row in rows]
         footer = Footer(
             topic, 0, naming.REST_CLUSTER, 0, row_offset(digest), row_offset(digest), rows=len(rows), parsed=1,
@@ -401,12 +487,19 @@ def finish(summary: FetchSummary) -> FetchSummary:
     """Log what a fetch did.
 
     Raises:
-        FetchError: a series failed.
+        FetchError: a series failed; FetchRefusedError where trying again is futile.
     """
     log.info("%s", summary)
+    if summary.failures and all(one.refused for one in summary.failures):
+        raise FetchRefusedError(summary)
     if summary.failures:
         raise FetchError(summary)
     return summary
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether the exchange has refused a question for what it asks, so that asking again is futile."""
+    return isinstance(error, RefusedError | NotServedError)
 
 
 def within(start: datetime, end: datetime) -> Keep:
@@ -422,12 +515,6 @@ def within(start: datetime, end: datetime) -> Keep:
         return not plausible.holds(moment, datetime.now(UTC))
 
     return keep
-
-
-def check_window(start: datetime, end: datetime) -> None:
-    """Raises ValueError unless both are aware and in order."""
-    if start.tzinfo is None or end.tzinfo is None or start >= end:
-        raise ValueError(f"the window {start} to {end} must be two instants with a zone, in order")
 
 
 def instant(moment: datetime) -> str:
@@ -466,6 +553,15 @@ def _set_aside(key: str, pages: Sequence[Page]) -> tuple[SetAside, ...]:
     if aside:
         log.warning("rows_set_aside series=%r count=%d first=%s", key, len(aside), aside[0])
     return aside
+
+
+def _without_rows(pages: Sequence[Page]) -> str:
+    """What the exchange answered, where nothing of it belongs to the question."""
+    outside = sum(len(page.rows) for page in pages)
+    if outside:
+        return f"the answer holds {outside} rows, none of them of this window"
+    body = pages[0].body[:_SAID].decode("utf-8", errors="replace").strip() if pages else ""
+    return f"the answer holds no rows: {body or 'it is empty'}"
 
 
 def _enveloped(pages: Iterable[Page], keep: Keep) -> Iterator[dict[str, Any]]:
