@@ -31,7 +31,7 @@ def live(stages: Stages, broker: KafkaServer, tmp_path: Path) -> Stage:
     options = ["--port", origin.rpartition(":")[2], "--day", "", "--trades-per-day", "4000000"]
     simulator = Worker("tidemark.local.simulator", stage.settings, tmp_path / "simulator.log", options)
     stage.workers.append(simulator)
-    until(lambda: "simulator ready" in simulator.tail(), 120, simulator.tail)  # it makes up the day so far
+    until(lambda: "simulator ready" in simulator.tail(), 600, simulator.tail)  # it makes up the day so far
     return stage
 
 

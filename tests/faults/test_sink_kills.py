@@ -19,6 +19,7 @@ def test_sink_killed(stage: Stage, point: str) -> None:
         sink.killed()
         stage.sink()
         stage.landed(len(stage.feed.sent) + 200)
+    stage.feed.all_read(120)
     proof = prove(stage)
     assert proof.missing == ()
     assert proof.landed > 500
