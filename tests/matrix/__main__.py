@@ -137,8 +137,7 @@ def _kafka(ground: Ground, tree: Path, table: _Table) -> None:
             if platform.services() != before:
                 raise CaseError("services were restarted")
         with table.case("make down after a killed scheduler leaves nothing"):
-            os.kill(platform.services()["watcher"], signal.SIGKILL)
-            os.kill(platform.services()["Airflow scheduler"], signal.SIGKILL)
+            platform.kill("watcher", "Airflow scheduler")
             platform.down()
 
 
@@ -191,8 +190,7 @@ def _upgrade(ground: Ground, table: _Table, before: str) -> None:
 
 def _kill_and_wait(platform: Platform, names: tuple[str, ...]) -> None:
     before = platform.services()
-    for name in names:
-        os.kill(before[name], signal.SIGKILL)
+    platform.kill(*names)
     _wait_until_whole(platform)
     after = platform.services()
     if same := [name for name in names if after[name] == before[name]]:

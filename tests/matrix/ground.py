@@ -9,6 +9,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -163,6 +164,18 @@ class Platform:
         """The pid of every service that runs."""
         found = {name: process.running(file) for name, file, _ in stack.services(self.layout)}
         return {name: pid for name, pid in found.items() if pid is not None}
+
+    def kill(self, *names: str) -> None:
+        """Kill these services.
+
+        Raises:
+            CaseError: one of them does not run.
+        """
+        running = self.services()
+        if absent := [name for name in names if name not in running]:
+            raise CaseError(f"not running: {', '.join(absent)}")
+        for name in names:
+            os.kill(running[name], signal.SIGKILL)
 
     def ended(self) -> list[str]:
         """The services that should run and don't."""
