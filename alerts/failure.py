@@ -50,12 +50,17 @@ def failure_blocks(failure: Failure) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class LateRun:
-    """A run that is not over, ``minutes`` after it was queued."""
+    """A run, ``minutes`` after it was queued; ``state`` is Airflow's, empty where it is unknown."""
 
     dag_id: str
     run_id: str
     minutes: int
     state: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended: then it is not late."""
+        return self.state in ("success", "failed")
 
 
 def late_text(late: LateRun) -> str:
@@ -68,10 +73,17 @@ def late_blocks(late: LateRun) -> list[dict[str, Any]]:
     """Block Kit for a late run: which, since when, where to look."""
     lines = [
         f":large_yellow_circle: *{escape(late.dag_id)}* is late",
-        f"Run `{code(late.run_id)}` is not over {late.minutes} minutes after it was queued. It goes on.",
+        f"Run `{code(late.run_id)}` is not over {late.minutes} minutes after it was queued. {_goes_on(late.state)}",
         "Runbook: `docs/runbooks/dag-late.md`",
     ]
     return [section("\n".join(lines))]
+
+
+def _goes_on(state: str) -> str:
+    """What the run does now, by its state."""
+    if state == "queued":
+        return "It has not started."
+    return "It goes on." if state == "running" else f"Its state is {state or 'unknown'}."
 
 
 def post_alert(settings: SlackSettings, text: str, blocks: list[dict[str, Any]]) -> str | None:

@@ -47,10 +47,15 @@ _DAY = ["%Y-%m-%d"]
 _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 _Exchange = Annotated[str | None, typer.Option(help="One exchange; all that are carried when left out.")]
 _Dataset = Annotated[str | None, typer.Option(help="One dataset, such as trade; all when left out.")]
-_Codes = Annotated[list[str], typer.Option("--code", help="The exchange's own, such as KRW-BTC; may be given again.")]
+_Codes = Annotated[list[str], typer.Option("--code", help="Market, such as KRW-BTC or BTC-KRW; may be given again.")]
 _From = Annotated[datetime | None, typer.Option("--from", formats=_TIMES, help="A window from here, UTC,")]
 _To = Annotated[datetime | None, typer.Option("--to", formats=_TIMES, help="until here, not included.")]
-_DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be asked, and ask nothing.")]
+_DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Check everything, show what would be asked and how long it takes; ask for the markets only."
+    ),
+]
 _Logs = Annotated[str | None, typer.Argument(help="One service, such as sink; all of them when left out.")]
 
 
@@ -159,10 +164,13 @@ def repair(
 ) -> None:
     """Ask the exchanges for what is missing: every open gap, or a window."""
     from tidemark.jobs import repair as job
+    from tidemark.jobs.arguments import check_codes
 
     settings = _settings()
     with _refused():
-        for name in job.exchanges(settings, exchange):
+        names = job.exchanges(settings, exchange)
+        check_codes(code, exchange, names)
+        for name in names:
             print(
                 job.run(
                     settings,

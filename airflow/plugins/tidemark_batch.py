@@ -1,7 +1,10 @@
 """What every DAG shares: its defaults, the form of its parameters, the window of a run, and how a job is run.
 
-Lives here: batch helpers for DAG files, light to import. Doesn't: declarations (``tidemark_registry``), dbt
+Contains: batch helpers for DAG files, light to import. Does not contain: declarations (``tidemark_registry``), dbt
 (``tidemark_transform``), any work (``tidemark.jobs``).
+
+What a person fills in is checked three times: by the form's JSON schema when a run is triggered; by ``check_form``
+before a task does anything; by the job, which knows the exchange. The first line of each refusal is the reason.
 """
 
 from __future__ import annotations
@@ -14,7 +17,14 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from airflow.sdk import CronDataIntervalTimetable, DeadlineAlert, DeadlineReference, Param, SyncCallback
+from airflow.sdk import (
+    CronDataIntervalTimetable,
+    DeadlineAlert,
+    DeadlineReference,
+    Param,
+    SyncCallback,
+    get_current_context,
+)
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from tidemark_slack import notify_failure
 
@@ -22,6 +32,9 @@ log = logging.getLogger(__name__)
 
 KST: Final = ZoneInfo("Asia/Seoul")
 ALL: Final = "all"
+#: Characters that Airflow keeps of what the list of a run's tasks shows; lines of a dry run's summary.
+_SHOWN: Final = 250
+_LINES: Final = 40
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
 #: Fixed, so that two parses make the same DAG. Nothing before it is scheduled (no catch-up).
@@ -34,6 +47,9 @@ FUTILE: Final = frozenset(
         "builtins.ValueError",  # a window or a code that makes no sense
         "psycopg.ProgrammingError",  # no such table or column, no right to it
         "tidemark.exchanges.base.Unparsable",
+        "tidemark.jobs.backfill.BackfillRefusedError",
+        "tidemark.jobs.backfill.NothingServedError",
+        "tidemark.jobs.fetching.FetchRefusedError",
         "tidemark.jobs.load.LoadError",  # the good objects are in, the bad stay bad
         "tidemark.lake.compacted.CompactionError",
         "tidemark.lake.parquet.CorruptObjectError",
@@ -82,6 +98,8 @@ def dag_arguments(
             "max_retry_delay": timedelta(minutes=10),
             "execution_timeout": timeout,
             "on_failure_callback": [notify_failure],
+            # The list of a run's tasks shows this text: what came of the task (see ``show``).
+            "map_index_template": "{{ tidemark_result | default('') }}",
         },
     }
 
@@ -103,24 +121,56 @@ def every(cron: str, zone: str = "UTC") -> CronDataIntervalTimetable:
 # --- the form of a manual run -------------------------------------------------------------------------------
 
 
+#: An instant in ISO 8601. The form's ``date-time`` alone is checked by no one: it needs a package of its own.
+_TIME: Final = (
+    "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+    "([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?$"
+)
+_CODE: Final = "^[^\\s,;]{3,60}$"
+
+
 def dry_run_param() -> Param:
-    """Say what would be done, and change nothing."""
+    """Report what would be done, and change nothing."""
     return Param(
-        False, type="boolean", title="Dry run", description="Log what would be done, and change nothing.",
+        False, type="boolean", title="Dry run",
+        description="Check everything and report what would be done; change nothing. The list of the run's tasks shows "
+        "the result.",
     )  # fmt: skip
 
 
-def window_params() -> dict[str, Param]:
-    """``window_start`` and ``window_end``: both, or neither for the interval of the run."""
-    form = {"type": ["null", "string"], "format": "date-time"}
+def window_params(empty: str) -> dict[str, Param]:
+    """``window_start`` and ``window_end``: both, or neither. ``empty`` tells what neither means."""
+    form = {"type": ["null", "string"], "format": "date-time", "pattern": _TIME}
+    return _window_form(f"Empty (both): {empty}.", form)
+
+
+def required_window_params() -> dict[str, Param]:
+    """``window_start`` and ``window_end`` that must be filled in: without them a run is refused when triggered."""
+    form = {"type": "string", "format": "date-time", "pattern": _TIME, "examples": ["2026-01-01T00:00:00Z"]}
+    return _window_form("Must be filled in.", form)
+
+
+def _window_form(more: str, form: Mapping[str, Any]) -> dict[str, Param]:
+    first = f"First instant of the window, such as 2026-01-01T00:00:00Z; in UTC where it has no offset. {more}"
+    last = f"First instant behind the window, in UTC where it has no offset. {more}"
     return {
-        "window_start": Param(
-            None, title="From", description="First instant of the window. Empty: the interval of the run.", **form,
-        ),
-        "window_end": Param(
-            None, title="To", description="First instant behind the window. Empty: the interval of the run.", **form,
-        ),
-    }  # fmt: skip
+        "window_start": Param(None, title="From (UTC)", description=first, **form),
+        "window_end": Param(None, title="To (UTC)", description=last, **form),
+    }
+
+
+def codes_param() -> Param:
+    """Markets of the chosen exchange, in either spelling; empty: all that are taken."""
+    return Param(
+        [], type=["null", "array"], items={"type": "string", "pattern": _CODE}, title="Markets",
+        description="Markets of the chosen exchange, one a line: its own codes (KRW-BTC) or ours (BTC-KRW); a text "
+        "that is both means its own. Empty: every market that is taken.",
+    )  # fmt: skip
+
+
+def chosen_codes(context: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the form's *Markets* holds."""
+    return tuple(context["params"].get("codes") or ())
 
 
 def exchange_param(names: Collection[str]) -> Param:
@@ -159,21 +209,22 @@ def window(
     """The window that a run covers; it never depends on the clock, so a retry covers the same one.
 
     1. The Params ``window_start`` and ``window_end``, to the second, if given.
-    2. Else the run's data interval, both ends floored to whole periods (hours or days of ``zone``).
-    3. Else (triggered by an asset, say) the last whole period before the run was due.
+    2. Else, where the schedule made the run, its data interval, both ends floored to whole periods (hours or days of
+       ``zone``).
+    3. Else (by hand, or by an asset) the last whole period before the run was due. Airflow gives a run by hand the
+       interval of the scheduled run before it, which may be one period older.
 
     ``look_back`` widens 2 and 3 backwards, for jobs that look again at what was open.
 
     Raises:
-        AirflowFailException: only one end is given, an end is no ISO 8601 instant, or the window is empty.
+        AirflowFailException: see ``given_window``.
     """
     given = given_window(context.get("params") or {})
     if given is not None:
         return given
     run = context["dag_run"]
-    due = run.data_interval_end or run.run_after
-    end = floor(due, period, zone)
-    start = floor(run.data_interval_start or end, period, zone)
+    end = floor(due(run), period, zone)
+    start = floor(run.data_interval_start, period, zone) if _by_schedule(run) else end
     return Window(min(start, floor(end - period / 2, period, zone)) - look_back, end)
 
 
@@ -184,18 +235,47 @@ def floor(instant: datetime, period: timedelta, zone: tzinfo = UTC) -> datetime:
     return (midnight + (local - midnight) // period * period).astimezone(UTC)
 
 
-def report_date(context: Mapping[str, Any]) -> date:
+def due(run: Any) -> datetime:
+    """When a run was due: the end of its interval where the schedule made it, else its logical date or its start."""
+    if _by_schedule(run):
+        return run.data_interval_end  # type: ignore[no-any-return]
+    return run.logical_date or run.run_after  # type: ignore[no-any-return]
+
+
+def _by_schedule(run: Any) -> bool:
+    """Whether the data interval of a run is what the run is about."""
+    return run.run_type in ("scheduled", "backfill") and run.data_interval_start is not None
+
+
+def report_date(context: Mapping[str, Any], now: datetime | None = None) -> date:
     """The KST day that a report is about.
 
-    Param ``report_date``, else the KST date on which the run's interval starts; without an interval the last KST
-    day that was over when the run was due.
+    Param ``report_date``, else the KST date on which a scheduled run's interval starts, else the last KST day that was
+    over when the run was due.
+
+    Raises:
+        AirflowFailException: that day is not over at ``now`` (default: the clock), or is no date.
     """
     given = (context.get("params") or {}).get("report_date")
-    if given:
-        return _parsed("report_date", given).date()
-    run = context["dag_run"]
-    if run.data_interval_start is not None:
-        return run.data_interval_start.astimezone(KST).date()
+    day = _given_date(given) if given else _date_of_run(context["dag_run"])
+    if (now or datetime.now(UTC)) < wait_ends(day, 0):
+        raise AirflowFailException(
+            f"{day} is not over in Korea: a posted report can't be changed, so it isn't written yet. Choose an earlier "
+            "Report date, or leave it empty"
+        )
+    return day
+
+
+def _given_date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise AirflowFailException(f"report_date={text!r} is no date, such as 2026-04-13") from None
+
+
+def _date_of_run(run: Any) -> date:
+    if _by_schedule(run):
+        return run.data_interval_start.astimezone(KST).date()  # type: ignore[no-any-return]
     return window({"dag_run": run}, DAY, KST).start.astimezone(KST).date()
 
 
@@ -209,35 +289,71 @@ def given_window(params: Mapping[str, Any]) -> Window | None:
     """The Params ``window_start`` and ``window_end``; None where neither is given.
 
     Raises:
-        AirflowFailException: only one end is given, an end is no ISO 8601 instant, or the window is empty.
+        AirflowFailException: only one end is given, an end is no ISO 8601 instant, or the window is empty, reversed or
+            in the future.
     """
+    from tidemark.jobs.arguments import check_window, instant
+
     start, end = params.get("window_start"), params.get("window_end")
     if not start and not end:
         return None
     if not start or not end:
-        raise AirflowFailException("give both window_start and window_end, or neither")
-    span = Window(_parsed("window_start", start), _parsed("window_end", end))
-    if span.start >= span.end:
-        raise AirflowFailException(f"the window {span} is empty: window_start must lie before window_end")
+        missing = "To (window_end)" if start else "From (window_start)"
+        raise AirflowFailException(f"{missing} is empty: give both window_start and window_end, or neither")
+    try:
+        span = Window(instant("window_start", start), instant("window_end", end))
+        check_window(span.start, span.end)
+    except ValueError as error:
+        raise AirflowFailException(str(error)) from None
     return span
 
 
-def _parsed(name: str, text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise AirflowFailException(f"{name}={text!r} is no ISO 8601 time, such as 2026-04-13T00:00:00Z") from None
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+def check_form(context: Mapping[str, Any]) -> None:
+    """Refuse a run whose form makes no sense, before anything is done; jobs check again what only they can.
+
+    Raises:
+        AirflowFailException: a key that the form does not have, markets without their exchange, or a bad window.
+    """
+    params, dag = context.get("params") or {}, context.get("dag")
+    if dag is not None:
+        unknown = sorted(set(context["dag_run"].conf or {}) - set(dag.params))
+        if unknown:
+            known = ", ".join(sorted(dag.params))
+            raise AirflowFailException(f"the form has no {', '.join(map(repr, unknown))}; it has: {known}")
+    given_window(params)
+    if params.get("codes") and params.get("exchange") == ALL and len(_offered(context)) > 1:
+        named = ", ".join(params["codes"])
+        raise AirflowFailException(f"the markets {named} belong to one exchange: choose it, or leave the markets out")
+
+
+def _offered(context: Mapping[str, Any]) -> list[str]:
+    """The exchanges that the form offers, without ``all``."""
+    dag = context.get("dag")
+    form = dag.params.get_param("exchange").schema if dag is not None and "exchange" in dag.params else {}
+    return [name for name in form.get("enum", ()) if name != ALL]
 
 
 # --- running a job ------------------------------------------------------------------------------------------
 
 
 def only_if_chosen(context: Mapping[str, Any], exchange: str) -> None:
-    """Skip this task when the run is about another exchange."""
+    """Skip this task when the run is about another exchange, or when the form is refused: one task reports that.
+
+    Raises:
+        AirflowSkipException: this exchange is not chosen, or the first one's task reports what is wrong.
+        AirflowFailException: see ``check_form``.
+    """
     only = chosen(context, "exchange")
     if only not in (None, exchange):
         raise AirflowSkipException(f"this run is about {only} only")
+    try:
+        check_form(context)
+    except AirflowFailException as error:
+        first = next(iter(_offered(context)), exchange)
+        if only is None and exchange != first:
+            raise AirflowSkipException(f"the form is refused, see the task of {first}: {error}") from None
+        show(str(error))
+        raise
 
 
 def chosen(context: Mapping[str, Any], param: str) -> str | None:
@@ -249,30 +365,64 @@ def chosen(context: Mapping[str, Any], param: str) -> str | None:
 def run_job(job: Callable[..., Any], **arguments: Any) -> Any:
     """Run a job with the settings of this process and return its outcome as plain JSON for XCom.
 
-    The job logs what it does, and logs its outcome itself.
+    The job logs what it does, and logs its outcome itself. A dry run succeeds and announces no new data; its outcome
+    has the ``summary`` beside the job's own fields.
 
     Raises:
-        AirflowSkipException: it was a dry run, so no new data may be announced.
-        AirflowFailException: the job failed in a way that trying again can't mend.
+        AirflowFailException: the form makes no sense, or the job failed in a way that trying again can't fix.
     """
     from tidemark import settings
 
-    log.info("%s: %s", job.__module__, ", ".join(f"{k}={v}" for k, v in arguments.items()))
+    context = _context()
     with fail_fast():
+        if context is not None:
+            check_form(context)
+        log.info("%s: %s", job.__module__, ", ".join(f"{k}={v}" for k, v in arguments.items()))
         outcome = job(settings.load(), **arguments)
-    if arguments.get("dry_run"):
-        raise AirflowSkipException(f"dry run, nothing was changed: {outcome}")
-    return plain(outcome)
+    summary = str(outcome)
+    if not arguments.get("dry_run"):
+        show(summary)
+        return plain(outcome)
+    announce_nothing(f"dry run, nothing was changed: {summary}")
+    found = plain(outcome)
+    return {**(found if isinstance(found, dict) else {}), "dry_run": True, "summary": summary.splitlines()[:_LINES]}
+
+
+def announce_nothing(result: str) -> None:
+    """Let this task succeed without an asset event, so that it wakes nobody; ``result`` is shown beside it."""
+    log.info("%s", result)
+    show(result)
+    context = _context()
+    if context is not None:
+        context["ti"].task.outlets = []
+
+
+def show(text: str) -> None:
+    """Show the beginning of ``text`` in the list of the run's tasks."""
+    context = _context()
+    if context is not None:
+        line = " · ".join(one.strip() for one in text.splitlines() if one.strip())
+        context["tidemark_result"] = line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
+
+
+def _context() -> Any:
+    """The context of the task that runs; None outside of one."""
+    try:
+        return get_current_context()
+    except RuntimeError:
+        return None
 
 
 @contextmanager
 def fail_fast() -> Iterator[None]:
-    """Turn errors that no retry can mend (settings, schema, rights) into a failure without retries."""
+    """Turn errors that no retry can fix (settings, schema, rights) into a failure without retries."""
     try:
         yield
     except Exception as error:
+        name = "" if type(error) in (ValueError, AirflowFailException) else f"{type(error).__name__}: "
+        show(f"{name}{error}")
         if _permanent(error):
-            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+            raise AirflowFailException(f"{name}{error}") from error
         raise
 
 

@@ -25,12 +25,18 @@ def notify_failure(context: Mapping[str, Any]) -> None:
 
 
 def notify_late(minutes: int, context: Mapping[str, Any]) -> None:
-    """Tell Slack that a run is not over in time. An executor runs this, beside the run, which goes on."""
+    """Tell Slack that a run is not over in time; nothing where it has ended since. An executor runs this.
+
+    Airflow calls this for a run that has failed as well: its failure was reported when it failed.
+    """
     from alerts.failure import LateRun, late_blocks, late_text, post_alert
     from tidemark import settings
 
     run = context["dag_run"]
     late = LateRun(run["dag_id"], run["dag_run_id"], minutes, str(run.get("state") or ""))
+    if late.is_over:
+        log.info("%s (run %s) has ended (%s): nothing to report", late.dag_id, late.run_id, late.state)
+        return
     if post_alert(settings.load().slack, late_text(late), late_blocks(late)) is None:
         log.warning("%s; Slack isn't set, so nobody is told", late_text(late))
 

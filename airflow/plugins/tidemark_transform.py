@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.log import mask_secret
 from cosmos import ProfileConfig
 from cosmos import settings as cosmos_settings
 from cosmos.constants import InvocationMode
 from cosmos.operators.local import DbtBuildLocalOperator
+from tidemark_batch import show
 from tidemark_registry import DBT_POOL
 
 PROJECT: Final = Path(__file__).resolve().parents[2] / "dbt"
@@ -55,7 +55,7 @@ def operator_arguments() -> dict[str, Any]:
         "install_deps": False,
         "pool": DBT_POOL,
         "interceptors": [prepare],
-        "post_execute": skip_after_dry_run,
+        "post_execute": report_dry_run,
         "dbt_cmd_flags": ["--exclude-resource-type", "unit_test"],
         "should_store_compiled_sql": False,
     }
@@ -89,7 +89,7 @@ def prepare(context: Mapping[str, Any], operator: Any) -> None:
         operator.dbt_cmd_flags = []  # `dbt compile` knows no resource types
 
 
-def skip_after_dry_run(context: Mapping[str, Any], result: Any = None) -> None:
-    """End a dry run as skipped, so that it announces no new data."""
+def report_dry_run(context: Mapping[str, Any], result: Any = None) -> None:
+    """Show what a dry run came to."""
     if context["params"].get("dry_run"):
-        raise AirflowSkipException("dry run: the models were compiled, none was run")
+        show("dry run: the models were compiled, none was run")

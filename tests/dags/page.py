@@ -15,9 +15,17 @@ _HEAD = """# The DAGs
 
 Written by `python -m tests.dags.page` from the DAGs themselves; a test holds this page to them. Times are UTC unless a
 zone is named. Every DAG runs once at a time and never catches up. A task is tried again three times with growing
-pauses, and not at all where the next try would meet the same (a wrong token, a schema, a window that makes no sense);
-when it fails for good, Slack says so. A run that is not over so long after it was queued goes on, and Slack is told
+pauses, and not at all where the next try would meet the same (a wrong token, a schema, a market that does not exist);
+when it fails for good, Slack reports it. Slack also reports a run that is not over in time
 ([a DAG is late](../runbooks/dag-late.md)).
+
+**By hand.** `make up` leaves no DAG paused. Elsewhere Airflow pauses new DAGs, all but the backfill: a run of a paused
+DAG stays queued until the DAG is switched on. The form refuses what its schema knows to be wrong when a run is
+triggered. The rest fails in the first task, at once and without retries; the first line of the failure is the reason.
+A run by hand with an empty window is about the last whole period before it was triggered. A dry run checks what a real
+run checks, changes nothing and succeeds; the list of the run's tasks shows its result (column *Map Index*), and each
+task's *XCom* has all of it as `summary`. Airflow's own *Backfill* makes a run for each interval: useful for
+`gold__daily_report` and the fetches with a window, and not for loads and builds, which take what is new.
 
 ## Who wakes whom
 

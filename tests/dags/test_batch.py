@@ -12,7 +12,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from airflow.sdk import Param
+from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.execution_time.context import set_current_context
 from hypothesis import given
 from hypothesis import strategies as st
 from tidemark_batch import (
@@ -21,16 +24,19 @@ from tidemark_batch import (
     HOUR,
     KST,
     Window,
+    check_form,
+    due,
     fail_fast,
     floor,
     only_if_chosen,
     plain,
     report_date,
     run_job,
+    show,
     wait_ends,
     window,
 )
-from tidemark_slack import notify_failure
+from tidemark_slack import notify_failure, notify_late
 
 from alerts.report.command import ReportError
 from tests.dags.slack import SlackServer
@@ -47,13 +53,20 @@ def utc(text: str) -> datetime:
 
 
 def context(
-    start: str | None = None, end: str | None = None, due: str = "2026-04-14T00:40:00", **params: Any
+    start: str | None = None,
+    end: str | None = None,
+    due: str = "2026-04-14T00:40:00",
+    by: str = "scheduled",
+    logical: str | None = None,
+    **params: Any,
 ) -> dict[str, Any]:
-    """What a task gets of a run: its data interval (or none), when it was due, its Params."""
+    """What a task gets of a run: its data interval (or none), when it was due, who made it, its Params."""
     run = SimpleNamespace(
         data_interval_start=utc(start) if start else None,
         data_interval_end=utc(end) if end else None,
         run_after=utc(due),
+        logical_date=utc(logical) if logical else None,
+        run_type=by,
     )
     return {"dag_run": run, "params": params}
 
@@ -80,7 +93,7 @@ def test_else_the_data_interval_in_whole_periods() -> None:
 
 
 def test_an_asset_triggered_run_has_no_interval_and_takes_the_last_whole_period() -> None:
-    run = context(due="2026-04-14T00:40:00")
+    run = context(due="2026-04-14T00:40:00", by="asset_triggered")
     assert window(run, DAY) == Window(utc("2026-04-13T00:00:00"), utc("2026-04-14T00:00:00"))
     assert window(run, HOUR) == Window(utc("2026-04-13T23:00:00"), utc("2026-04-14T00:00:00"))
 
@@ -90,6 +103,23 @@ def test_a_look_back_widens_what_was_not_asked_for() -> None:
     assert window(hourly, HOUR, look_back=DAY) == Window(utc("2026-04-12T05:00:00"), utc("2026-04-13T06:00:00"))
     asked = context(window_start="2026-01-02T00:00:00Z", window_end="2026-01-03T00:00:00Z")
     assert window(asked, HOUR, look_back=DAY) == Window(utc("2026-01-02T00:00:00"), utc("2026-01-03T00:00:00"))
+
+
+@pytest.mark.parametrize("by", ["manual", "operator_triggered"])
+def test_a_run_by_hand_is_about_the_last_whole_period(by: str) -> None:
+    """Airflow gives it the interval of the scheduled run before: at 00:20, before the run of 00:40, a day older."""
+    early = context("2026-04-12T00:40:00", "2026-04-13T00:40:00", due="2026-04-14T00:20:00", by=by)
+    assert window(early, DAY) == Window(utc("2026-04-13T00:00:00"), utc("2026-04-14T00:00:00"))
+    dated = context(*SCHEDULED, due="2026-05-01T00:00:00", by=by, logical="2026-04-14T05:05:00")
+    assert window(dated, HOUR) == Window(utc("2026-04-14T04:00:00"), utc("2026-04-14T05:00:00"))
+    assert due(dated["dag_run"]) == utc("2026-04-14T05:05:00")
+    assert due(context(*SCHEDULED)["dag_run"]) == utc("2026-04-14T00:40:00")
+
+
+def test_a_backfill_of_airflow_is_about_its_interval() -> None:
+    assert window(context(*SCHEDULED, by="backfill"), DAY) == Window(
+        utc("2026-04-13T00:00:00"), utc("2026-04-14T00:00:00")
+    )
 
 
 def test_korean_days() -> None:
@@ -103,7 +133,11 @@ def test_korean_days() -> None:
         ({"window_start": "2026-01-02T00:00:00Z"}, "both"),
         ({"window_end": "2026-01-02T00:00:00Z"}, "both"),
         ({"window_start": "2026-01-02T00:00:00Z", "window_end": "2026-01-02T00:00:00Z"}, "empty"),
-        ({"window_start": "2026-01-03T00:00:00Z", "window_end": "2026-01-02T00:00:00Z"}, "empty"),
+        (
+            {"window_start": "2026-01-03T00:00:00Z", "window_end": "2026-01-02T00:00:00Z"},
+            "the window .* ends before it starts",
+        ),
+        ({"window_start": "2126-01-03T00:00:00Z", "window_end": "2126-01-04T00:00:00Z"}, "lies in the future"),
         ({"window_start": "yesterday", "window_end": "2026-01-02T00:00:00Z"}, "yesterday"),
     ],
 )
@@ -129,7 +163,7 @@ def test_floor_is_a_whole_period_at_or_before(instant: datetime, period: timedel
 def test_windows_of_following_runs_follow_each_other(due: datetime, period: timedelta, zone: Any) -> None:
     def of(end: datetime) -> Window:
         return window(
-            {"dag_run": SimpleNamespace(data_interval_start=end - period, data_interval_end=end)},
+            {"dag_run": SimpleNamespace(data_interval_start=end - period, data_interval_end=end, run_type="scheduled")},
             period,
             zone,
         )
@@ -140,7 +174,9 @@ def test_windows_of_following_runs_follow_each_other(due: datetime, period: time
 
 @given(instants, periods, zones)
 def test_the_last_whole_period_is_over_when_the_run_is_due(due: datetime, period: timedelta, zone: Any) -> None:
-    run = SimpleNamespace(data_interval_start=None, data_interval_end=None, run_after=due)
+    run = SimpleNamespace(
+        data_interval_start=None, data_interval_end=None, run_after=due, logical_date=None, run_type="asset_triggered"
+    )
     found = window({"dag_run": run}, period, zone)
     assert found.end <= due < found.end + period
     assert found.end - found.start == period
@@ -153,10 +189,29 @@ def test_the_report_is_about_the_korean_date_on_which_the_interval_starts() -> N
 
 def test_a_report_asked_for_by_hand() -> None:
     assert report_date(context(report_date="2026-02-03")) == date(2026, 2, 3)
-    assert report_date(context(due="2026-04-13T15:10:00")) == date(2026, 4, 13)
-    assert report_date(context(due="2026-04-13T14:59:00")) == date(2026, 4, 12), "that day isn't over in Korea yet"
+    assert report_date(context(due="2026-04-13T15:10:00", by="manual")) == date(2026, 4, 13)
+    early = context(due="2026-04-13T14:59:00", by="manual")
+    assert report_date(early) == date(2026, 4, 12), "that day isn't over in Korea yet"
     with pytest.raises(AirflowFailException, match="report_date"):
         report_date(context(report_date="tomorrow"))
+
+
+@pytest.mark.parametrize("logical", ["2026-11-29T15:05:00", None])
+def test_just_after_midnight_in_korea_a_run_by_hand_reports_the_day_that_has_just_ended(logical: str | None) -> None:
+    """00:05 KST on the 30th, before the scheduled run: Airflow's interval is still that of the run before."""
+    interval = ("2026-11-27T15:10:00", "2026-11-28T15:10:00") if logical else (None, None)
+    run = context(*interval, due="2026-11-29T15:05:00", by="manual", logical=logical)
+    assert report_date(run, now=utc("2026-11-29T15:05:10")) == date(2026, 11, 29)
+
+
+def test_a_day_that_is_not_over_in_korea_is_refused_at_once() -> None:
+    """Else the wait for its coverage would keep the scheduled report from starting for two hours."""
+    asked = context(report_date="2026-11-30", dry_run=True)
+    with pytest.raises(AirflowFailException, match=r"^2026-11-30 is not over in Korea"):
+        report_date(asked, now=utc("2026-11-30T14:59:59"))
+    assert report_date(asked, now=utc("2026-11-30T15:00:00")) == date(2026, 11, 30)
+    with pytest.raises(AirflowFailException, match="not over"):
+        report_date(context(report_date="2127-01-01"))
 
 
 def test_the_report_waits_until_half_past_midnight_in_korea() -> None:
@@ -187,9 +242,90 @@ def test_a_jobs_outcome_becomes_json() -> None:
     assert run_job(job, dataset="trade") == {"rows": 3, "at": "2026-04-13 00:00:00+00:00", "total": "0.10"}
 
 
-def test_a_dry_run_ends_skipped_so_that_it_announces_nothing() -> None:
-    with pytest.raises(AirflowSkipException, match=r"nothing was changed.*rows=3"):
-        run_job(job, dataset="trade", dry_run=True)
+def test_a_dry_run_succeeds_and_announces_nothing() -> None:
+    task = SimpleNamespace(outlets=["raw.trade"])
+    asked: dict[str, Any] = {**context(), "ti": SimpleNamespace(task=task)}
+    with set_current_context(asked):  # type: ignore[arg-type]
+        found = run_job(job, dataset="trade", dry_run=True)
+    assert found["dry_run"] is True
+    assert found["rows"] == 3
+    assert "rows=3" in found["summary"][0]
+    assert task.outlets == [], "an outlet of a task that succeeds wakes whoever waits for it"
+    assert asked["tidemark_result"].startswith("dry run, nothing was changed: Outcome(rows=3")
+
+
+def test_what_came_of_a_task_is_shown_beside_it_in_one_short_line() -> None:
+    asked: dict[str, Any] = {**context(), "ti": SimpleNamespace(task=SimpleNamespace(outlets=["raw.trade"]))}
+    with set_current_context(asked):  # type: ignore[arg-type]
+        run_job(job, dataset="trade")
+        assert asked["tidemark_result"].startswith("Outcome(rows=3")
+        assert asked["ti"].task.outlets == ["raw.trade"]
+        show("first\n  second\n\n" + "x" * 1000)
+    assert asked["tidemark_result"].startswith("first · second · xxx")
+    assert len(asked["tidemark_result"]) == 250, "Airflow's column holds no more"
+
+
+FORM = {
+    "exchange": Param("all", enum=["all", "okx", "upbit"]),
+    "codes": Param([], type="array"),
+    "window_start": Param(None, type=["null", "string"]),
+    "window_end": Param(None, type=["null", "string"]),
+}
+
+
+def triggered(**conf: Any) -> dict[str, Any]:
+    """The context of a run that a person triggered with ``conf``, of a DAG with two exchanges."""
+    run = context(by="manual")["dag_run"]
+    run.conf = conf
+    values = {name: param.value for name, param in FORM.items()} | conf
+    return {"dag_run": run, "params": values, "dag": SimpleNamespace(params=ParamsDict(FORM))}
+
+
+SENSELESS = [
+    ({"market": "KRW-BTC"}, "the form has no 'market'; it has: codes, exchange, window_end, window_start"),
+    ({"codes": ["KRW-BTC"]}, "the markets KRW-BTC belong to one exchange: choose it"),
+    ({"window_start": "2026-01-02"}, r"To \(window_end\) is empty"),
+    ({"window_start": "2026-01-02", "window_end": "2026-01-01"}, "the window .* ends before it starts"),
+    ({"window_start": "2026-02-30", "window_end": "2026-03-01"}, "window_start='2026-02-30' is no ISO 8601 time"),
+]
+
+
+@pytest.mark.parametrize(("conf", "says"), SENSELESS)
+def test_a_senseless_form_is_refused_by_one_task_with_the_reason_first(conf: dict[str, Any], says: str) -> None:
+    with pytest.raises(AirflowFailException, match=f"^{says}"):
+        only_if_chosen(triggered(**conf), "okx")
+    with pytest.raises(AirflowSkipException, match=f"see the task of okx: {says}"):
+        only_if_chosen(triggered(**conf), "upbit")
+    with pytest.raises(AirflowFailException, match=f"^{says}"), set_current_context(triggered(**conf)):  # type: ignore[arg-type]
+        run_job(job, dataset="trade")
+
+
+def test_the_task_of_the_chosen_exchange_refuses_the_form() -> None:
+    asked = triggered(exchange="upbit", window_start="2026-01-02", window_end="2026-01-01")
+    with pytest.raises(AirflowFailException, match=r"^the window"):
+        only_if_chosen(asked, "upbit")
+    with pytest.raises(AirflowSkipException, match="about upbit only"):
+        only_if_chosen(asked, "okx")
+
+
+def test_a_form_that_makes_sense_is_taken() -> None:
+    for conf in (
+        {},
+        {"exchange": "upbit", "codes": ["KRW-BTC"], "window_start": "2026-01-01", "window_end": "2026-01-02"},
+    ):
+        check_form(triggered(**conf))
+
+
+def unknown_market(settings: object) -> None:
+    raise ValueError("upbit does not have the market asked for")
+
+
+def test_the_first_line_of_a_refusal_is_its_reason() -> None:
+    asked = triggered()
+    says = "upbit does not have the market asked for"
+    with pytest.raises(AirflowFailException, match=f"^{says}$"), set_current_context(asked):  # type: ignore[arg-type]
+        run_job(unknown_market)
+    assert asked["tidemark_result"] == says
 
 
 def test_futile_errors_are_classes_that_exist() -> None:
@@ -271,6 +407,26 @@ def test_a_failure_is_posted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert message["channel"] == "C0ALERTS"
     assert "raw__trade__load" in str(message)
     assert "no such table" in str(message)
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        ("failed", None),
+        ("success", None),
+        ("running", "It goes on."),
+        ("queued", "It has not started."),
+        ("", "Its state is unknown."),
+    ],
+)
+def test_a_run_that_has_ended_is_not_late(state: str, says: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow calls for each run whose time is up, also for one that failed in the meantime."""
+    with SlackServer() as slack:
+        monkeypatch.setenv("TIDEMARK_SLACK__BASE_URL", slack.url)
+        monkeypatch.setenv("TIDEMARK_SLACK__TOKEN", "xoxb-test")
+        monkeypatch.setenv("TIDEMARK_SLACK__CHANNEL", "C0ALERTS")
+        notify_late(20, {"dag_run": {"dag_id": "raw__system__load", "dag_run_id": "manual__x", "state": state}})
+    assert [says in str(message) for message in slack.posted] == ([True] if says else [])
 
 
 def test_without_slack_a_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:

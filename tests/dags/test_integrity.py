@@ -14,6 +14,8 @@ import pytest
 from tests.dags import page
 from tests.dags.project import DAG_IDS, DAGS, PLUGINS, parse
 from tidemark.jobs import health
+from tidemark.local import day
+from tidemark.settings import Settings
 
 dag_ids = pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
 
@@ -122,6 +124,74 @@ def test_pools_are_those_the_stack_makes(parsed: dict[str, Any], dag_id: str) ->
     assert {t.get("pool", "default_pool") for t in tasks(parsed["dags"][dag_id])} <= {"default_pool", *POOLS}
 
 
+def required(dag_id: str) -> set[str]:
+    """What a person must fill in."""
+    return {"window_start", "window_end"} if dag_id == "raw__history__backfill" else set()
+
+
+#: What a person may write into a form, and whether the form takes it.
+WRITTEN = [
+    ("window_start", "2026-04-13T00:00:00Z", True),
+    ("window_start", "2026-04-13T09:00:00+09:00", True),
+    ("window_start", "2026-04-13T09:00:00.000Z", True),
+    ("window_start", "2026-04-13 09:00", True),
+    ("window_start", "2026-04-13", True),
+    ("window_start", "yesterday", False),
+    ("window_start", "13.04.2026", False),
+    ("window_start", "2026-13-01T00:00:00Z", False),
+    ("window_start", "2026-04-13T24:30:00Z", False),
+    ("window_start", 1776038400, False),
+    ("codes", ["KRW-BTC", "BTC-KRW"], True),
+    ("codes", ["KRW-BTC, KRW-ETH"], False),
+    ("codes", ["  "], False),
+    ("codes", "KRW-BTC", False),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "taken"), WRITTEN)
+def test_the_form_refuses_what_cannot_be_right(parsed: dict[str, Any], name: str, value: Any, taken: bool) -> None:
+    """Each form that has this Param; Airflow checks the same schema when a run is triggered."""
+    from airflow.sdk import Param
+    from airflow.sdk.exceptions import ParamValidationError
+
+    forms = [found[name] for dag in parsed["dags"].values() if name in (found := params(dag))]
+    assert len(forms) >= 5
+    for form in forms:
+        param = Param(schema=schema(form))
+        if taken:
+            assert param.resolve(value) == value
+        else:
+            with pytest.raises(ParamValidationError):
+                param.resolve(value)
+
+
+def test_an_empty_form_field_may_be_empty_where_it_says_so(parsed: dict[str, Any]) -> None:
+    """A field that must be filled in is refused when a run is triggered, and the form marks it."""
+    import jsonschema
+
+    for dag_id, dag in parsed["dags"].items():
+        for name, param in params(dag).items():
+            if name not in ("window_start", "window_end", "codes", "report_date"):
+                continue
+            must = name in required(dag_id)
+            assert ("Must be filled in" in param["description"]) == must
+            assert ("Empty" in param["description"]) != must
+            if must:
+                with pytest.raises(jsonschema.ValidationError):
+                    jsonschema.validate(None, schema(param))
+            else:
+                jsonschema.validate(None, schema(param))
+
+
+def test_a_dag_that_only_people_run_is_not_paused(parsed: dict[str, Any]) -> None:
+    """A run of a paused DAG is queued for ever, and nothing says so."""
+    by_hand = {name for name, runs in parsed["runs"].items() if not runs}
+    assert by_hand == {"raw__history__backfill"}
+    for name in by_hand:
+        assert parsed["dags"][name]["dag"]["is_paused_upon_creation"] is False
+    assert by_hand <= set(day.dags(Settings()))
+
+
 @dag_ids
 def test_the_form_explains_each_param(parsed: dict[str, Any], dag_id: str) -> None:
     import jsonschema
@@ -132,7 +202,8 @@ def test_the_form_explains_each_param(parsed: dict[str, Any], dag_id: str) -> No
         assert param["description"], name
         assert schema(param)["title"], name
         assert schema(param)["type"], name
-        jsonschema.validate(param["default"], schema(param))
+        if name not in required(dag_id):
+            jsonschema.validate(param["default"], schema(param))
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.execution_time.context import set_current_context
 from pydantic import SecretStr
-from tidemark_transform import build, operator_arguments, prepare, profile, skip_after_dry_run
+from tidemark_transform import build, operator_arguments, prepare, profile, report_dry_run
 
 from tests.dags.project import ROOT
 from tidemark.settings import WarehouseSettings
@@ -64,9 +65,14 @@ def test_a_dry_run_compiles_and_announces_nothing() -> None:
     task = operator()
     prepare({"params": {"dry_run": True}}, task)
     assert [*task.base_cmd, *task.dbt_cmd_flags] == ["compile"]
-    with pytest.raises(AirflowSkipException, match="none was run"):
-        skip_after_dry_run({"params": {"dry_run": True}})
-    skip_after_dry_run({"params": {"dry_run": False}})
+    shown: dict[str, Any] = {"params": {"dry_run": True}}
+    with set_current_context(shown):  # type: ignore[arg-type]
+        report_dry_run(shown)
+    assert "none was run" in shown["tidemark_result"]
+    real: dict[str, Any] = {"params": {"dry_run": False}}
+    with set_current_context(real):  # type: ignore[arg-type]
+        report_dry_run(real)
+    assert "tidemark_result" not in real
 
 
 def test_cosmos_is_told_to_be_lean() -> None:

@@ -241,6 +241,14 @@ class Rest(Protocol):
     def limits(self) -> Mapping[str, float]:
         """Requests a second for each rate group."""
 
+    @property
+    def intervals(self) -> Sequence[str]:
+        """Widths of candles that are served, as the contract names them."""
+
+    @property
+    def page_rows(self) -> Mapping[str, int]:
+        """Rows that one page of ``history`` holds at most, for each dataset whose past is served."""
+
     def remaining(self, headers: Mapping[str, str]) -> int | None:
         """How many requests the exchange still allows in this second, where it says so."""
 

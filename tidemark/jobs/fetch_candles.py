@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Final
 
 from tidemark.exchanges.base import NotServedError, Unparsable
-from tidemark.jobs.fetching import FetchFailure, FetchSummary, Progress, Series, check_window, fetcher, finish
+from tidemark.jobs.arguments import check_window
+from tidemark.jobs.fetching import FetchFailure, FetchSummary, Progress, Series, fetcher, finish
 from tidemark.settings import Settings
 
 DATASET: Final = "candle"
@@ -30,18 +31,20 @@ def run(
 ) -> FetchSummary:
     """Land the bars that start from ``window_start`` up to ``window_end`` (aware): an object a market and interval.
 
-    ``interval``: one or several as the contract names them; None: daily and hourly. ``codes``: the exchange's own;
-    none: those of the settings, else all it lists. Bars without trades don't exist.
+    ``interval``: one or several as the contract names them; None: daily and hourly. ``codes``: markets in either
+    spelling; none: those of the settings, else all it lists. Bars without trades don't exist. A dry run asks for the
+    list of markets only.
 
     Raises:
         FetchError: some series failed, or are not served; the others have landed.
         TransportError: the list of markets can't be had, or the exchange has banned this address.
-        ValueError: an empty window, or an interval that isn't served.
+        ValueError: an empty window or one in the future, an interval that isn't served, or a market that the exchange
+            does not have.
     """
     check_window(window_start, window_end)
     intervals = INTERVALS if interval is None else (interval,) if isinstance(interval, str) else tuple(interval)
     with fetcher(settings, exchange) as fetch:
-        named = fetch.codes(codes, ask=not dry_run)
+        named = fetch.known_codes(codes) if codes else fetch.codes(None)
         series: list[Series] = []
         refused: list[FetchFailure] = []
         for width in intervals:
@@ -49,7 +52,7 @@ def run(
                 try:
                     series += fetch.history(DATASET, code, window_start, window_end, width)
                 except (NotServedError, Unparsable) as error:
-                    refused.append(FetchFailure(f"{exchange} {DATASET} {code} {width}", str(error)))
+                    refused.append(FetchFailure(f"{exchange} {DATASET} {code} {width}", str(error), refused=True))
         if dry_run:
             return fetch.plan(DATASET, (one.key for one in series))
         return finish(fetch.fetch(DATASET, series, progress, refused, chosen=bool(codes)))

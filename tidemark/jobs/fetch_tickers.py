@@ -24,16 +24,17 @@ def run(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> FetchSummary:
-    """Land the present state of the markets ``codes`` (none: those of the settings, else all): one object.
+    """Land the present state of the markets ``codes``: one object.
 
-    A market that the exchange does not have (any more) costs itself only: the summary names it.
+    ``codes``: markets in either spelling; none: those of the settings, else all it lists. A market that the exchange
+    does not have (any more) costs itself only: the summary names it.
 
     Raises:
         FetchError: some markets' states could not be had; those of the others have landed.
         TransportError: the list of markets can't be had, or the exchange has blocked this address.
     """
     with fetcher(settings, exchange) as fetch:
-        named = fetch.codes(codes, ask=not dry_run)
+        named = fetch.codes(codes)
         key = f"{exchange} {DATASET} {','.join(named)}"
         if dry_run:
             return fetch.plan(DATASET, [key])

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from tidemark.exchanges.base import NotServedError, Unparsable
-from tidemark.jobs.fetching import FetchFailure, FetchSummary, Progress, Series, check_window, fetcher, finish
+from tidemark.jobs.arguments import check_window
+from tidemark.jobs.fetching import FetchFailure, FetchSummary, Progress, Series, fetcher, finish
 from tidemark.settings import Settings
 
 DATASET: Final = "trade"
@@ -31,25 +32,27 @@ def run(
     """Land the trades executed from ``window_start`` up to ``window_end`` (aware): an object a market and UTC day.
 
     Exchanges serve only so many days back from ``now`` (default: the clock); a fetch that is still asking when a new
-    day begins may fail where questions name days by their age: run it again. ``codes``: the exchange's own; none: those
-    of the settings, else all it lists.
+    day begins may fail where questions name days by their age: run it again. ``codes``: markets in either spelling;
+    none: those of the settings, else all it lists. A dry run asks for the list of markets only.
 
     Raises:
         FetchError: some series failed, or are not served any more; the others have landed.
         TransportError: the list of markets can't be had, or the exchange has blocked this address.
-        ValueError: an empty window.
+        ValueError: an empty window or one in the future, or a market that the exchange does not have.
     """
     check_window(window_start, window_end)
     series: list[Series] = []
     refused: list[FetchFailure] = []
     with fetcher(settings, exchange, now) as fetch:
-        named = fetch.codes(codes, ask=not dry_run)
+        named = fetch.known_codes(codes) if codes else fetch.codes(None)
         for first, last in days(window_start, window_end):
             for code in named:
                 try:
                     series += fetch.history(DATASET, code, first, last)
                 except (NotServedError, Unparsable) as error:
-                    refused.append(FetchFailure(f"{exchange} {DATASET} {code} {first:%Y-%m-%d}", str(error)))
+                    refused.append(
+                        FetchFailure(f"{exchange} {DATASET} {code} {first:%Y-%m-%d}", str(error), refused=True)
+                    )
         if dry_run:
             return fetch.plan(DATASET, (one.key for one in series))
         return finish(fetch.fetch(DATASET, series, progress, refused, chosen=bool(codes)))

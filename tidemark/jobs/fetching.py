@@ -34,15 +34,20 @@ from tidemark.exchanges.base import (
     UnknownMarketError,
     Unparsable,
 )
+from tidemark.jobs import arguments
 from tidemark.lake import parquet
 from tidemark.lake.parquet import VALUE_ERRORS, Footer
 from tidemark.lake.store import ObjectStore, open_store
 from tidemark.settings import Settings
-from tidemark.transport import RefusedError, Transport, UnavailableError
+from tidemark.transport import BannedError, RefusedError, Transport, TransportError, UnavailableError
 
 log = logging.getLogger(__name__)
 
 _OK: Final = 200
+#: Questions that a dry run names one by one.
+_PLANNED: Final = 10
+#: Bytes of an answer that a summary quotes.
+_SAID: Final = 120
 #: How a row of the market list is named that has no code.
 _ROW: Final = "row "
 #: What can be wrong with one series, so that the others are still fetched. A ban (418) ends all at once.
@@ -55,11 +60,19 @@ Progress = Callable[[int, int, str], None]
 class FetchError(Exception):
     """Some series could not be fetched; the others have landed. ``summary`` has all of it."""
 
+    advice = "What has landed stays; run again for the rest"
+
     def __init__(self, summary: FetchSummary) -> None:
         named = "\n".join(f"  {f.series}: {f.problem}" for f in summary.failures[:10])
         more = f"\n  and {len(summary.failures) - 10} more" if len(summary.failures) > 10 else ""
-        super().__init__(f"{summary}. What has landed stays; run again for the rest:\n{named}{more}")
+        super().__init__(f"{summary}. {self.advice}:\n{named}{more}")
         self.summary = summary
+
+
+class FetchRefusedError(FetchError):
+    """Every series that failed was refused for what it asks: the next try would be refused as well."""
+
+    advice = "What has landed stays; the exchange refuses the rest, and would again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +90,24 @@ class Series:
 class Answered:
     """The object that a series became: ``rows`` it holds (0: no answer, no object), ``new`` if it wasn't there.
 
-    ``set_aside`` are rows of the answer that cannot be read; the object holds all others.
+    ``set_aside`` are rows of the answer that cannot be read; the object holds all others. ``said`` is what the exchange
+    answered where there is no row.
     """
 
     path: str
     rows: int
     new: bool
     set_aside: tuple[SetAside, ...] = ()
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchFailure:
-    """A series that could not be fetched, and why."""
+    """A series that could not be fetched, and why. ``refused``: asking again would be answered the same."""
 
     series: str
     problem: str
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,18 +187,16 @@ class Fetcher:
         """How many requests were sent so far."""
         return self._transport.sent
 
-    def codes(self, chosen: Sequence[str] | None, *, ask: bool = True) -> tuple[str, ...]:
+    def codes(self, chosen: Sequence[str] | None) -> tuple[str, ...]:
         """The exchange's own market codes: those chosen, else those of the settings, else all it lists; each once.
 
-        A code that cannot be read is left out: one that was chosen is a failure of the fetch, another is named as
-        set aside. With ``ask=False`` nothing is sent: then all it lists is ``*``. The list is asked for once.
+        Chosen markets may be given in either spelling (``KRW-BTC``, ``BTC-KRW``). A code that cannot be read is left
+        out: one that was chosen is a failure of the fetch, another is named as set aside. The list is asked for once.
 
         Raises:
             Unparsable: no code can be read.
         """
-        named = tuple(chosen or ()) or self._settings.codes
-        if not named and not ask:
-            return ("*",)
+        named = self._own(chosen, self._markets()) if chosen else self._settings.codes
         problems: list[FetchFailure] = []
         codes = dict.fromkeys(named or self.listed())
         if not named and self._list is not None:
@@ -198,6 +212,59 @@ class Fetcher:
         else:
             self._unreadable = [f"{one.series}: {one.problem}" for one in problems]
         return readable
+
+    def known_codes(self, chosen: Sequence[str], also: Iterable[str] = ()) -> tuple[str, ...]:
+        """The exchange's own codes of chosen markets, in either spelling, each of which it knows.
+
+        One that it does not list is asked for one bar: a market may have history and no place in the list. ``also``
+        are codes that need no proof.
+
+        Raises:
+            ValueError: it does not have one of them; nothing else was asked.
+            UnavailableError: it does not answer.
+        """
+        listed = self._markets()
+        codes = self._own(chosen, listed)
+        reasons: dict[str, str] = {}
+        for code in codes:
+            if code not in listed and code not in also and (why := self._why_unknown(code)):
+                reasons[code] = why
+        if reasons:
+            raise arguments.unknown_markets(self.exchange.name, reasons, listed)
+        return codes
+
+    def _own(self, chosen: Sequence[str], listed: Mapping[str, str]) -> tuple[str, ...]:
+        codes = arguments.own_codes(chosen, listed)
+        for text in set(chosen) - set(codes):
+            log.info("%s is %s of %s", text, next(code for code in codes if listed.get(code) == text), self._name)
+        return codes
+
+    def _markets(self) -> dict[str, str]:
+        """What the exchange lists, code to market; empty where it cannot be had."""
+        try:
+            return {code: self.exchange.market(code) for code in self.listed()}
+        except BannedError:
+            raise
+        except (TransportError, Unparsable) as error:
+            log.warning("the list of markets of %s can't be had: %s", self._name, error)
+            return {}
+
+    def _why_unknown(self, code: str) -> str:
+        """Why the exchange does not have a market of that code; empty: it has, or nothing definite is known."""
+        try:
+            self.exchange.market(code)
+            self.page(self.exchange.rest.candles(code, "1d", count=1))
+        except UnknownMarketError as error:
+            return str(error)
+        except Unparsable as error:
+            return str(error) if error.reason == "bad_code" else ""
+        except RefusedError as error:
+            log.warning("%s of %s: %s", code, self._name, error)
+        return ""
+
+    @property
+    def _name(self) -> str:
+        return self.exchange.name
 
     def listed(self) -> tuple[str, ...]:
         """The codes that the exchange lists now, those that can be read. The list is asked for once."""
@@ -238,7 +305,7 @@ class Fetcher:
         try:
             self.exchange.market(code)
         except Unparsable as error:
-            problems.append(FetchFailure(code, str(error)))
+            problems.append(FetchFailure(code, str(error), refused=True))
             return False
         return True
 
@@ -281,10 +348,10 @@ class Fetcher:
             except UnknownMarketError as error:
                 unknown[one.code] = str(error)
                 if chosen:
-                    failed.append(FetchFailure(one.key, f"{type(error).__name__}: {error}"))
+                    failed.append(FetchFailure(one.key, f"{type(error).__name__}: {error}", refused=True))
             except SERIES_ERRORS as error:
                 log.warning("%s can't be fetched: %s", one.key, error)
-                failed.append(FetchFailure(one.key, f"{type(error).__name__}: {error}"))
+                failed.append(FetchFailure(one.key, f"{type(error).__name__}: {error}", is_refusal(error)))
             if progress is not None:
                 progress(number, len(series), one.key)
         left_out = () if chosen else tuple(LeftOut(code, reason) for code, reason in unknown.items())
@@ -312,12 +379,11 @@ class Fetcher:
         )  # fmt: skip
 
     def plan(self, dataset: str, keys: Iterable[str]) -> FetchSummary:
-        """Say what would be asked, and ask nothing."""
-        count = 0
-        for key in keys:
-            log.info("would ask for %s", key)
-            count += 1
-        return FetchSummary(self.exchange.name, dataset, count, 0, 0, 0, 0, dry_run=True)
+        """Say what would be asked, and ask nothing of it."""
+        named = list(keys)
+        for line in arguments.first_lines(named, _PLANNED):
+            log.info("would ask for %s", line)
+        return FetchSummary(self.exchange.name, dataset, len(named), 0, 0, 0, 0, dry_run=True)
 
     def land(self, dataset: str, series: Series) -> Answered:
         """Ask all pages of a series and write their rows as one object, unless the same answer lies there.
@@ -337,7 +403,7 @@ class Fetcher:
         path = naming.rest_object(topic, digest)
         rows = list(_numbered(topic, row_offset(digest), _enveloped(pages, keep)))
         if not rows:
-            return Answered(path, 0, new=False, set_aside=aside)
+            return Answered(path, 0, new=False, set_aside=aside, said=_without_rows(pages))
         received = [nanoseconds(row["received_at"]) for row in rows]
         footer = Footer(
             topic, 0, naming.REST_CLUSTER, 0, row_offset(digest), row_offset(digest), rows=len(rows), parsed=1,
@@ -401,12 +467,19 @@ def finish(summary: FetchSummary) -> FetchSummary:
     """Log what a fetch did.
 
     Raises:
-        FetchError: a series failed.
+        FetchError: a series failed; FetchRefusedError where trying again is futile.
     """
     log.info("%s", summary)
+    if summary.failures and all(one.refused for one in summary.failures):
+        raise FetchRefusedError(summary)
     if summary.failures:
         raise FetchError(summary)
     return summary
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether the exchange has refused a question for what it asks, so that asking again is futile."""
+    return isinstance(error, RefusedError | NotServedError)
 
 
 def within(start: datetime, end: datetime) -> Keep:
@@ -422,12 +495,6 @@ def within(start: datetime, end: datetime) -> Keep:
         return not plausible.holds(moment, datetime.now(UTC))
 
     return keep
-
-
-def check_window(start: datetime, end: datetime) -> None:
-    """Raises ValueError unless both are aware and in order."""
-    if start.tzinfo is None or end.tzinfo is None or start >= end:
-        raise ValueError(f"the window {start} to {end} must be two instants with a zone, in order")
 
 
 def instant(moment: datetime) -> str:
@@ -466,6 +533,15 @@ def _set_aside(key: str, pages: Sequence[Page]) -> tuple[SetAside, ...]:
     if aside:
         log.warning("rows_set_aside series=%r count=%d first=%s", key, len(aside), aside[0])
     return aside
+
+
+def _without_rows(pages: Sequence[Page]) -> str:
+    """What the exchange answered, where nothing of it belongs to the question."""
+    outside = sum(len(page.rows) for page in pages)
+    if outside:
+        return f"the answer holds {outside} rows, none of them of this window"
+    body = pages[0].body[:_SAID].decode("utf-8", errors="replace").strip() if pages else ""
+    return f"the answer holds no rows: {body or 'it is empty'}"
 
 
 def _enveloped(pages: Iterable[Page], keep: Keep) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,9 @@
 """Is the platform as a whole well: one question a part, each with an answer for a person.
 
-Lives here: the questions, put to the books (``ops``). Doesn't: the books' own makers; workers' metrics (Prometheus asks
-them itself).
+Contains: the questions to the tables of ``ops``. Does not contain: what writes these tables; workers' metrics
+(Prometheus reads them itself).
+
+The answer is ``no`` where a problem is found, ``unknown`` where the evidence for an answer is missing, else ``yes``.
 """
 
 from __future__ import annotations
@@ -9,14 +11,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from tidemark.settings import Settings
 from tidemark.warehouse.connection import connect
 
 log = logging.getLogger(__name__)
 
-#: Each yields a line a problem; nothing: that part is well. ``exchanges`` are those that are carried.
+KST: Final = ZoneInfo("Asia/Seoul")
+#: How long after the end of its wait for coverage a report may take.
+_REPORT_SLACK: Final = timedelta(hours=1)
+
+#: Each yields a line a problem. ``exchanges`` are those that are carried, ``day`` is the last KST date whose report
+#: must be posted by now, ``day_end`` its end, ``posts`` whether Slack is set.
 QUESTIONS: Final[Mapping[str, str]] = {
     "streams_flow": """
         SELECT format('%%s: no trade was loaded that came after %%s', carried.exchange,
@@ -70,37 +79,116 @@ QUESTIONS: Final[Mapping[str, str]] = {
         HAVING count(*) > 0""",
     "reports_are_posted": """
         SELECT format('%%s: %%s %%s', key, state, error) FROM ops.slack_outbox
-        WHERE state IN ('pending', 'unknown') AND updated_at < now() - interval '1 hour'
-            AND updated_at > now() - interval '3 days'""",
+        WHERE state IN ('pending', 'sending', 'unknown') AND updated_at < now() - interval '1 hour'
+            AND updated_at > now() - interval '3 days'
+        UNION ALL
+        SELECT format('daily_report:%%s: not in the outbox, gold__daily_report did not get there', %(day)s::text)
+        WHERE %(posts)s
+            AND NOT EXISTS (SELECT FROM ops.slack_outbox WHERE starts_with(key, 'daily_report:' || %(day)s || ':'))
+            AND EXISTS (SELECT FROM ops.load_ledger WHERE loaded_at < %(day_end)s)""",
     "late_data_was_followed": """
         SELECT format('%%s did not follow %%s late changes: %%s', consumer, count(*), min(reason)) FROM ops.refusal
         WHERE refused_at > now() - interval '1 day' GROUP BY consumer""",
 }
 
 
+#: The check finds gaps too.
+_CHECKED: Final = """
+    SELECT format('%%s: the identities were not checked in the last three hours', carried.exchange)
+    FROM unnest(%(exchanges)s::text[]) AS carried (exchange)
+    WHERE NOT EXISTS (
+        SELECT FROM ops.completeness AS verdict
+        WHERE verdict.exchange = carried.exchange AND verdict.hour_at > now() - interval '2 days'
+            AND verdict.checked_at > now() - interval '3 hours')"""
+#: No evidence is needed: without a load the answer is no.
+_NONE: Final = "SELECT WHERE false"
+#: Each yields a line for evidence that is missing: without it, no problem proves nothing.
+EVIDENCE: Final[Mapping[str, str]] = {
+    "gates_are_open": """
+        SELECT format('%%s: no quality check in the last three hours', carried.exchange)
+        FROM unnest(%(exchanges)s::text[]) AS carried (exchange)
+        WHERE NOT EXISTS (
+            SELECT FROM ops.quality_run AS run
+            WHERE run.exchange = carried.exchange AND run.checked_at > now() - interval '3 hours')""",
+    "nothing_is_red": _CHECKED,
+    "gaps_are_settled": _CHECKED,
+    "messages_are_read": """
+        SELECT format('%%s: nothing was loaded of the last hour', carried.exchange)
+        FROM unnest(%(exchanges)s::text[]) AS carried (exchange)
+        WHERE NOT EXISTS (
+            SELECT FROM ops.load_ledger AS ledger
+            WHERE ledger.exchange = carried.exchange AND ledger.kind = 'data'
+                AND ledger.hour_at >= date_trunc('hour', now()) - interval '1 hour')""",
+    "silver_keeps_up": """
+        SELECT 'silver was not built in the last seven days'
+        WHERE NOT EXISTS (
+            SELECT FROM ops.load_mark
+            WHERE consumer LIKE 'silver.%%' AND marked_at > now() - interval '7 days')""",
+    "gold_keeps_up": """
+        SELECT 'gold.ohlcv_1m was not built in the last seven days'
+        WHERE NOT EXISTS (
+            SELECT FROM ops.build_mark
+            WHERE consumer = 'gold.ohlcv_1m' AND marked_at > now() - interval '7 days')""",
+    "late_data_was_followed": """
+        SELECT 'gold was not built in the last day'
+        WHERE NOT EXISTS (
+            SELECT FROM ops.build_mark
+            WHERE consumer LIKE 'gold.%%' AND marked_at > now() - interval '1 day')""",
+    "reports_are_posted": """
+        SELECT CASE
+            WHEN NOT %(posts)s THEN 'Slack is not set, so nothing is posted'
+            ELSE format('no report of %%s was posted', %(day)s::text)
+        END
+        WHERE NOT EXISTS (
+            SELECT FROM ops.slack_outbox
+            WHERE state = 'sent' AND starts_with(key, 'daily_report:' || %(day)s || ':'))""",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class HealthSummary:
-    """What one question found; no problem: that part is well."""
+    """What one question found: problems, and the evidence that is missing for an answer."""
 
     question: str
     problems: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def answer(self) -> str:
+        """``no``, ``unknown`` or ``yes``."""
+        return "no" if self.problems else "unknown" if self.unknown else "yes"
 
     def __str__(self) -> str:
         """For a person."""
-        found = "".join(f"\n  {problem}" for problem in self.problems)
-        return f"{self.question.replace('_', ' ')}: {'no' + found if found else 'yes'}"
+        found = "".join(f"\n  {line}" for line in (self.problems or self.unknown))
+        return f"{self.question.replace('_', ' ')}: {self.answer}{found}"
 
 
-def run(settings: Settings, question: str) -> HealthSummary:
-    """Ask one of ``QUESTIONS``.
+def run(settings: Settings, question: str, now: datetime | None = None) -> HealthSummary:
+    """Ask one of ``QUESTIONS``. ``now`` (default: the clock) decides which report must be posted.
 
     Raises:
         KeyError: there is no such question.
         WarehouseError: the warehouse doesn't answer.
     """
-    query = QUESTIONS[question]
+    day = report_due(now or datetime.now(UTC), settings.report.wait_minutes)
+    values = {
+        "exchanges": list(settings.exchanges),
+        "day": day.isoformat(),
+        "day_end": datetime(day.year, day.month, day.day, tzinfo=KST) + timedelta(days=1),
+        "posts": bool(settings.slack.token.get_secret_value() and settings.slack.channel),
+    }
     with connect(settings.warehouse.url, f"health {question}") as connection:
-        rows = connection.execute(query.encode(), {"exchanges": list(settings.exchanges)}).fetchall()
-    summary = HealthSummary(question, tuple(sorted(str(row[0]) for row in rows)))
+        problems, unknown = (
+            tuple(sorted(str(row[0]) for row in connection.execute(query.encode(), values).fetchall()))
+            for query in (QUESTIONS[question], EVIDENCE.get(question, _NONE))
+        )
+    summary = HealthSummary(question, problems, unknown)
     log.info("%s", summary)
     return summary
+
+
+def report_due(now: datetime, wait_minutes: int) -> date:
+    """The last KST date whose report must be posted at ``now``."""
+    local = (now - timedelta(minutes=wait_minutes) - _REPORT_SLACK).astimezone(KST)
+    return local.date() - timedelta(days=1)

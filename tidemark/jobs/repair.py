@@ -29,9 +29,9 @@ from tidemark.completeness.sequences import BARS
 from tidemark.completeness.verdicts import HOUR, hour_of
 from tidemark.exchanges import registry
 from tidemark.exchanges.base import NotServedError, UnknownMarketError, Unparsable
-from tidemark.jobs import completeness
+from tidemark.jobs import arguments, completeness
 from tidemark.jobs.fetch_trades import days
-from tidemark.jobs.fetching import SERIES_ERRORS, Fetcher, Progress, Series, check_window, fetcher, instant
+from tidemark.jobs.fetching import SERIES_ERRORS, Fetcher, Progress, Series, fetcher, instant
 from tidemark.lake.store import ObjectStore, StoreError, open_store
 from tidemark.settings import Settings
 from tidemark.transport import BannedError, TransportError, UnavailableError
@@ -47,6 +47,8 @@ _LONGEST_PAUSE: Final = timedelta(hours=6)
 #: Questions in a row that got no answer in spite of all retries: the exchange is away, and the run ends.
 _AWAY: Final = 3
 _SHOWN: Final = 600
+#: Lines of a dry run.
+_PLANNED: Final = 20
 _ANSWERED: Final[tuple[CodeState, str]] = ("answered", "")
 _RECHECKED: Final = timedelta(days=2)
 #: What the exchanges serve the past of; everything else is known to be gone, but they are asked all the same.
@@ -61,6 +63,10 @@ UPDATE ops.gap SET
     repaired_rows = greatest(coalesce(repaired_rows, 0), %(rows)s),
     repaired_at = CASE WHEN %(state)s IN ('repaired', 'nothing_missing') THEN %(now)s END
 WHERE gap_id = %(gap_id)s
+"""
+_CODES_OF_GAPS: Final = """
+SELECT DISTINCT jsonb_array_elements_text(detail -> 'codes') FROM ops.gap
+WHERE exchange = %s AND jsonb_typeof(detail -> 'codes') = 'array' AND cause <> 'asked'
 """
 _TIE: Final = "INSERT INTO ops.gap_repair (gap_id, path, rows) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 _MINE: Final = """
@@ -101,12 +107,16 @@ class RepairSummary:
     lines: tuple[str, ...]
     recheck: str = ""
     dry_run: bool = False
+    estimate: str = ""
 
     def __str__(self) -> str:
-        """A line, and one for each gap."""
+        """A line, and one for each gap; of a dry run the first ones."""
         verb = "would ask for" if self.dry_run else "asked for"
         counts = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in sorted(self.outcomes.items())) or "nothing"
         head = f"{self.exchange}: {verb} {len(self.lines)} gaps ({counts}), {self.rows} new rows"
+        if self.dry_run:
+            head = f"{self.exchange}: {verb} {sum(self.outcomes.values())} gaps, {self.estimate}"
+            return "\n".join([head, *(f"  {line}" for line in arguments.first_lines(self.lines, _PLANNED))])
         return "\n".join([head, *(f"  {line}" for line in self.lines), *([self.recheck] if self.recheck else [])])
 
 
@@ -174,13 +184,14 @@ def run(
 ) -> RepairSummary:
     """Ask for every open gap that is due; with a window (aware) for that window, and for all unsettled gaps in it.
 
-    ``dataset`` and ``codes`` (the exchange's own) narrow it down; a market that the exchange has refused for good is
-    asked for again only where a person names it for a window. Afterwards the identities of the hours are computed
-    again. A dry run says what it would ask, and asks nothing.
+    ``dataset`` and ``codes`` (markets in either spelling) narrow it down; a market that the exchange has refused for
+    good is asked for again only where a person names it for a window. Afterwards the identities of the hours are
+    computed again. A dry run reports what it would ask, and asks for the list of markets only.
 
     Raises:
         BannedError: the exchange has banned this address; what came before is booked.
-        ValueError: half a window, or an empty one.
+        ValueError: half a window, an empty one or one in the future, or a market that neither the exchange nor a gap
+            knows.
         StoreUnavailableError, WarehouseError: lake or warehouse don't answer.
     """
     moment = now or datetime.now(UTC)
@@ -189,7 +200,8 @@ def run(
         connect(settings.warehouse.url, f"repair {exchange}") as connection,
         fetcher(settings, exchange, now) as fetch,
     ):
-        window = _window(window_start, window_end)
+        window = _window(window_start, window_end, moment)
+        codes = fetch.known_codes(codes, _in_gaps(connection, exchange)) if codes else ()
         repair = _Repair(settings, connection, store, fetch, window is not None, frozenset(codes if window else ()))
         by_hand = _by_hand(repair, dataset, codes, window) if window else []
         due = _due(repair, dataset, codes, window, moment)
@@ -214,13 +226,18 @@ def run(
 # --- which gaps ---------------------------------------------------------------------------------------------
 
 
-def _window(start: datetime | None, end: datetime | None) -> tuple[datetime, datetime] | None:
+def _window(start: datetime | None, end: datetime | None, now: datetime) -> tuple[datetime, datetime] | None:
     if start is None and end is None:
         return None
     if start is None or end is None:
-        raise ValueError("a window needs both its ends")
-    check_window(start, end)
+        raise ValueError("a window needs both its ends: give From and To, or neither for every open gap that is due")
+    arguments.check_window(start, end, now)
     return start, end
+
+
+def _in_gaps(connection: Connection, exchange: str) -> frozenset[str]:
+    """Codes that known gaps name: each was a market once, whatever the exchange lists now."""
+    return frozenset(code for (code,) in connection.execute(_CODES_OF_GAPS, [exchange]))
 
 
 def _by_hand(
@@ -263,14 +280,20 @@ def _pause(attempts: int) -> timedelta:
 
 
 def _plan(repair: _Repair, wanted: Sequence[tuple[Gap, dict[str, tuple[CodeState, str]]]]) -> RepairSummary:
-    """What would be asked, without asking anything."""
-    lines = []
+    """What would be asked; only the list of markets is asked for."""
+    lines: list[str] = []
+    questions, seconds, limits = 0, 0.0, repair.fetch.exchange.rest.limits
     for gap, settled in wanted:
         asked = _Asked()
-        series = [one for each in _questions(repair, gap, asked, settled, ask=False).values() for one in each]
+        series = [one for each in _questions(repair, gap, asked, settled).values() for one in each]
+        questions += len(series)
+        seconds += sum(1 / limits[one.query.request.group] for one in series)
         lines += [_line(gap, f"{len(series)} questions")] if series else []
         lines += [_line(gap, said) for said in sorted({*asked.words, *asked.failed.values()})[:3]]
-    return RepairSummary(repair.exchange, {"open": len(wanted)}, 0, tuple(lines), dry_run=True)
+    took = "nothing to ask"
+    if questions:
+        took = f"at least {questions:,} requests, {arguments.duration(seconds)} at the exchange's rate limit"
+    return RepairSummary(repair.exchange, {"open": len(wanted)}, 0, tuple(lines), dry_run=True, estimate=took)
 
 
 # --- one gap ------------------------------------------------------------------------------------------------
@@ -379,7 +402,7 @@ def _ask_market(repair: _Repair, dataset: str, code: str, series: Sequence[Serie
 
 
 def _questions(
-    repair: _Repair, gap: Gap, asked: _Asked, settled: dict[str, tuple[CodeState, str]], *, ask: bool = True
+    repair: _Repair, gap: Gap, asked: _Asked, settled: dict[str, tuple[CodeState, str]]
 ) -> dict[str, list[Series]]:
     """The series that bring a gap's rows, by market; ``asked`` gets what is known without asking.
 
@@ -393,7 +416,7 @@ def _questions(
         asked.words.append(f"{gap.dataset}: our own records, which no exchange has")
         return {}
     try:
-        codes = repair.fetch.codes(None, ask=ask) if ALL in gap.codes else gap.codes
+        codes = repair.fetch.codes(None) if ALL in gap.codes else gap.codes
     except BannedError:
         raise
     except (TransportError, Unparsable) as error:

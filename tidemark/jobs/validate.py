@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from tidemark.exchanges import registry
 from tidemark.exchanges.base import Unparsable
-from tidemark.jobs.fetching import check_window
+from tidemark.jobs.arguments import check_window
 from tidemark.settings import Settings
 from tidemark.warehouse.connection import Connection, connect
 
@@ -133,7 +133,7 @@ def run(
     ``symbol`` is canonical (``BTC-KRW``) or the exchange's own code (``KRW-BTC``).
 
     Raises:
-        ValueError: the window is empty, there is no such exchange, or no exchange has such a market.
+        ValueError: the window is empty or in the future, there is no such exchange, or no exchange has such a market.
         WarehouseError: the warehouse doesn't answer.
     """
     check_window(start, end)

@@ -41,8 +41,10 @@ FETCHES = tuple(f"raw__{dataset}__fetch" for dataset in ("market", "candle", "tr
 BUILDS = ("silver__build", "gold__build")
 CHECK, REPORT, COMPACT = "ops__completeness__check", "gold__daily_report", "raw__lake__compact"
 REPAIR, REPROCESS = "raw__history__repair", "raw__dead_letter__reprocess"
+#: Has no schedule: people run it, and a run of a paused DAG would be queued for ever.
+BACKFILL = "raw__history__backfill"
 RETAIN, HEALTH = "ops__retention__apply", "ops__platform__health"
-OTHERS = (*FETCHES, *BUILDS, CHECK, REPORT, COMPACT, REPAIR, REPROCESS, RETAIN, HEALTH)
+OTHERS = (*FETCHES, *BUILDS, CHECK, REPORT, COMPACT, REPAIR, REPROCESS, RETAIN, HEALTH, BACKFILL)
 
 
 def loads(settings: Settings) -> tuple[str, ...]:
@@ -52,7 +54,7 @@ def loads(settings: Settings) -> tuple[str, ...]:
 
 
 def dags(settings: Settings) -> tuple[str, ...]:
-    """Every DAG that runs by its schedule."""
+    """Every DAG that runs by its schedule, and the backfill: none is left paused."""
     return (*OTHERS, *loads(settings))
 
 

@@ -254,7 +254,7 @@ class _Up:
         dags = market_day.dags(self._layout.settings)
         for dag_id in dags:
             self._airflow_server().client.unpause(dag_id)
-        return f"{len(dags)} DAGs run by their schedules from now on"
+        return f"{len(dags)} DAGs are switched on and run by their schedules from now on"
 
     def _local(self) -> Settings:
         return children.local_settings(self._layout, self._memory)

@@ -18,18 +18,19 @@ log = logging.getLogger(__name__)
 DOC = """
 Write the report of the last Korean market day and post it to Slack, once.
 
-00:10 KST, for the KST date on which the run's interval starts. `wait_for_coverage` looks each minute whether every
+00:10 KST, for the KST date that has just ended. `wait_for_coverage` looks each minute whether every
 hour of that day is checked and green, and goes on at 01:00 KST in any case: the report then says what it rests on.
 `report` collects the facts from gold, has the narrative written, checks every number in it against the facts (else the
 deterministic text is used, marked so) and posts it. The outbox knows what was posted: a second run posts nothing.
 
-**By hand:** *Report date* is a KST date; *Dry run* logs the text, and stores and posts nothing. **When it fails:** the
-log says whether the message may have been posted; run it again, it looks in the channel first.
+**By hand:** *Report date* is a KST date that is over, else the run fails at once; empty means the last one that was
+over when the run was triggered. *Dry run* logs the text, and stores and posts nothing. **When it fails:** the log says
+whether the message may have been posted; run it again, it looks in the channel first.
 """
 
 REPORT_DATE = Param(
     None, type=["null", "string"], format="date", title="Report date",
-    description="A KST date. Empty: the last one that was over when the run was due.",
+    description="A KST date that is over. Empty: the last one that was over when the run was due.",
 )  # fmt: skip
 
 with DAG(

@@ -46,7 +46,11 @@ with DAG(
         DOC,
         tags=("ops", "check"),
         timeout=timedelta(minutes=20),
-        params={**window_params(), "exchange": exchange_param(EXCHANGES), "dry_run": dry_run_param()},
+        params={
+            **window_params("the last hour and the day before it"),
+            "exchange": exchange_param(EXCHANGES),
+            "dry_run": dry_run_param(),
+        },
     ),
 ):
 
@@ -67,8 +71,8 @@ with DAG(
 
     @task(retries=0)
     def assert_green(outcome: dict[str, Any]) -> None:
-        """Fail when anything is red, naming each range."""
-        if outcome["red"]:
+        """Fail when anything is red, naming each range; a dry run fails nothing."""
+        if outcome["red"] and not get_current_context()["params"]["dry_run"]:
             raise AirflowFailException("\n".join([f"{outcome['red']} red:", *outcome["problems"]]))
 
     assert_green(check())

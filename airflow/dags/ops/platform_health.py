@@ -1,6 +1,6 @@
 """The DAG ``ops__platform__health``: the whole platform in one grid, a task a question.
 
-Lives here: wiring. Doesn't: the questions (``tidemark.jobs.health``).
+Contains: wiring. Does not contain: the questions (``tidemark.jobs.health``).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from tidemark_batch import dag_arguments, dry_run_param, every, run_job
 
 #: In the order of the way data flow. The same names as in ``tidemark.jobs.health``; a test holds the two together.
@@ -27,11 +27,12 @@ QUESTIONS = (
 DOC = """
 Is the platform well: one task a part, in the order in which data flow.
 
-Hourly. Each task asks the books one question and fails with the answer when something is wrong: this grid shows since
-when, Slack says so once an hour. Nothing is changed. Workers' own metrics (lag, latency, reconnects) are on their
-metrics ports and in the alert rules.
+Hourly. Each task puts one question to the tables of `ops` and fails with the answer when something is wrong: this grid
+shows since when, and Slack reports it once an hour. A task whose evidence is missing is skipped: the answer is unknown,
+and its text says what is missing (no check in the last hours, say, or no posted report of the last Korean day). Nothing
+is changed. Workers' own metrics (lag, latency, reconnects) are on their metrics ports and in the alert rules.
 
-**By hand:** *Dry run* logs the answers and fails nothing. **When a task fails:** its log names what and where;
+**By hand:** *Dry run* shows the answers and fails nothing. **When a task fails:** its log names what and where;
 `docs/runbooks` has a page for each.
 """
 
@@ -42,8 +43,11 @@ def _ask(question: str) -> None:
         from tidemark.jobs import health as job
 
         found = run_job(job.run, question=question)
-        if found["problems"] and not get_current_context()["params"]["dry_run"]:
-            raise AirflowFailException("\n".join(found["problems"]))
+        if not get_current_context()["params"]["dry_run"]:
+            if found["problems"]:
+                raise AirflowFailException("\n".join(found["problems"]))
+            if found["unknown"]:
+                raise AirflowSkipException("\n".join(["unknown:", *found["unknown"]]))
         return found
 
     ask()

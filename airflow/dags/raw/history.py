@@ -1,6 +1,6 @@
 """The DAGs that ask for the past: ``raw__history__repair`` and ``raw__history__backfill``.
 
-Lives here: wiring. Doesn't: what is asked for and what came of it (``tidemark.jobs``: ``repair``, ``backfill``).
+Contains: wiring. Does not contain: what is asked for and what came of it (``tidemark.jobs``: ``repair``, ``backfill``).
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from tidemark_batch import (
     ALL,
     chosen,
+    chosen_codes,
+    codes_param,
     dag_arguments,
     dataset_param,
     dry_run_param,
@@ -20,16 +22,13 @@ from tidemark_batch import (
     exchange_param,
     given_window,
     only_if_chosen,
+    required_window_params,
     run_job,
     window_params,
 )
 from tidemark_registry import EXCHANGES, RAW_ASSETS
 
 SERVED = ("trade", "candle")
-CODES = Param(
-    [], type="array", items={"type": "string"}, title="Markets",
-    description="The exchange's own codes, such as KRW-BTC, one a line. Empty: every market that is taken.",
-)  # fmt: skip
 INTERVAL = Param(
     ALL, type="string", enum=[ALL, "1d", "4h", "1h", "15m", "5m", "1m"], title="Interval",
     description="Width of candles; all: those that the stream takes.",
@@ -44,18 +43,22 @@ identities are computed again. What an exchange no longer serves is said in `ops
 a market that it does not know any more is not asked for again (`ops.gap_code`), and the others are repaired.
 Run twice, or two at once, nothing changes.
 
-**By hand:** a window asks for it whatever is known to be missing; *Dry run* says what would be asked.
+**By hand:** a window asks for it whatever is known to be missing; markets need their exchange. *Dry run* checks
+the form and the markets, and shows what would be asked and how long it takes.
 **When it fails:** what came stays, the gap stays open with the reason in `said`, and the next run asks again.
 """
 BACKFILL = """
 Load the history of a market: trades or candles of any window, in bounded chunks.
 
-Run by hand only. Chunks (a UTC day of trades, 2,000 bars of candles) are landed, loaded and booked in
-`ops.backfill_chunk` one by one, and the log says how far it is; run again, it goes on behind the last one. The
-exchange's rate limit is kept. What it doesn't serve is named.
+Run by hand only; it has no schedule and is not paused. Chunks (a UTC day of trades, 2,000 bars of candles) are landed,
+loaded and recorded in `ops.backfill_chunk` one by one, and the log shows the progress; run again, it continues behind
+the last one. The exchange's rate limit is kept. What the exchange does not serve is named in its words, and the next
+run of the same window asks for it again. A run that loads nothing because nothing is served fails.
 
-**By hand:** choose exchange, dataset, markets and the window; *Dry run* says how many chunks would be asked for.
-**When it fails:** what was loaded stays; run it again for the rest.
+**By hand:** choose exchange, dataset, markets and the window (UTC), which must have begun. *Dry run* checks all of it
+and estimates chunks, requests and time. Airflow's own *Backfill* is for DAGs with a schedule: use *Trigger*.
+**When it fails:** the first line is the reason. What was loaded stays. A form, a market or an interval that the
+exchange refuses is not tried again: correct it. Everything else: run it again for the rest.
 """
 
 with DAG(
@@ -66,10 +69,10 @@ with DAG(
         tags=("raw", "repair", "rest"),
         timeout=timedelta(hours=2),
         params={
-            **window_params(),
+            **window_params("every open gap that is due"),
             "exchange": exchange_param(EXCHANGES),
             "dataset": dataset_param(SERVED),
-            "codes": CODES,
+            "codes": codes_param(),
             "dry_run": dry_run_param(),
         },
     ),
@@ -82,17 +85,17 @@ with DAG(
 
             context = get_current_context()
             only_if_chosen(context, exchange)
-            window = given_window(context["params"])
+            asked, dry_run = given_window(context["params"]), context["params"]["dry_run"]
             outcome = run_job(
                 job.run,
                 exchange=exchange,
                 dataset=chosen(context, "dataset"),
-                codes=tuple(context["params"]["codes"]),
-                window_start=window.start if window else None,
-                window_end=window.end if window else None,
-                dry_run=context["params"]["dry_run"],
+                codes=chosen_codes(context),
+                window_start=asked.start if asked else None,
+                window_end=asked.end if asked else None,
+                dry_run=dry_run,
             )
-            if not outcome["rows"]:
+            if not dry_run and not outcome["rows"]:
                 raise AirflowSkipException("no rows came: nothing new to build")
             return outcome
 
@@ -105,6 +108,7 @@ with DAG(
 with DAG(
     "raw__history__backfill",
     schedule=None,
+    is_paused_upon_creation=False,  # a run by hand would be queued for ever
     **dag_arguments(
         BACKFILL,
         tags=("raw", "backfill", "rest"),
@@ -124,8 +128,8 @@ with DAG(
                 title="Dataset",
                 description="Trades or candles.",
             ),
-            "codes": CODES,
-            **window_params(),
+            "codes": codes_param(),
+            **required_window_params(),
             "interval": INTERVAL,
             "dry_run": dry_run_param(),
         },
@@ -138,16 +142,16 @@ with DAG(
         from tidemark.jobs import backfill as job
 
         context = get_current_context()
-        window = given_window(context["params"])
-        if window is None:
-            raise AirflowFailException("a backfill needs a window: give both From and To")
+        asked = given_window(context["params"])
+        if asked is None:
+            raise AirflowFailException("a backfill needs a window: fill in From and To, such as 2026-01-01T00:00:00Z")
         return run_job(
             job.run,
             exchange=context["params"]["exchange"],
             dataset=context["params"]["dataset"],
-            window_start=window.start,
-            window_end=window.end,
-            codes=tuple(context["params"]["codes"]),
+            window_start=asked.start,
+            window_end=asked.end,
+            codes=chosen_codes(context),
             interval=chosen(context, "interval"),
             dry_run=context["params"]["dry_run"],
         )

@@ -41,7 +41,11 @@ with DAG(
         DOC,
         tags=("raw", "compact"),
         timeout=timedelta(minutes=55),
-        params={**window_params(), "dataset": dataset_param(DATASETS), "dry_run": dry_run_param()},
+        params={
+            **window_params("the last hour that was over when the run was due"),
+            "dataset": dataset_param(DATASETS),
+            "dry_run": dry_run_param(),
+        },
     ),
 ):
 

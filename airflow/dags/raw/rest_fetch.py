@@ -1,6 +1,6 @@
 """The DAGs that fetch what the streams don't bring, over REST: ``raw__<dataset>__fetch``.
 
-Lives here: the factory, and what each of the fetches passes on. Doesn't: requests, paging and rate
+Contains: the factory, and what each of the fetches passes on. Does not contain: requests, paging and rate
 limits (``tidemark.jobs.fetch_*``), the load that follows (``tidemark.jobs.load``).
 """
 
@@ -15,8 +15,11 @@ from airflow.sdk import DAG, Context, Param, get_current_context, task
 from tidemark_batch import (
     DAY,
     chosen,
+    chosen_codes,
+    codes_param,
     dag_arguments,
     dry_run_param,
+    due,
     every,
     exchange_param,
     only_if_chosen,
@@ -26,10 +29,8 @@ from tidemark_batch import (
 )
 from tidemark_registry import RAW_ASSETS, carriers
 
-CODES = Param(
-    [], type="array", items={"type": "string"}, title="Markets",
-    description="The chosen exchange's own codes, such as KRW-BTC, one a line. Empty: every market that is taken.",
-)  # fmt: skip
+CODES = codes_param()
+LAST_DAY = window_params("the last UTC day that was over when the run was due")
 INTERVAL = Param(
     "all", type="string", enum=["all", "1d", "4h", "1h", "15m", "5m", "1m"], title="Interval",
     description="Width of the candles; all: daily and hourly ones.",
@@ -39,8 +40,9 @@ What is fetched lands in the lake under a name made of the question and the answ
 answer to the same question adds nothing. The exchange's rate limit is kept, and its 429 waited for; while it has banned
 this address, nothing is sent. A market that it does not have (any more) is left out and named, the others land.
 
-**By hand:** choose in the form; *Dry run* says how many questions would be asked. **When it fails:** what has landed
-stays, and the log names what is missing; run it again.
+**By hand:** choose in the form; markets need their exchange. *Dry run* checks the form and the markets, and shows how
+many questions would be asked. **When it fails:** what has landed stays, and the log names what is missing; run it
+again. What the exchange refuses is not tried again.
 """
 
 
@@ -82,7 +84,8 @@ def _fetch_and_load(spec: Fetch, exchange: str) -> None:
     def load() -> object:
         from tidemark.jobs import load as job
 
-        return run_job(job.run, dataset=spec.dataset, exchange=exchange, dry_run=False)
+        dry_run = get_current_context()["params"]["dry_run"]
+        return run_job(job.run, dataset=spec.dataset, exchange=exchange, dry_run=dry_run)
 
     fetch() >> load()
 
@@ -96,7 +99,7 @@ def _candles(context: Context, common: Mapping[str, Any]) -> object:
         interval=chosen(context, "interval"),
         window_start=days.start,
         window_end=days.end,
-        codes=tuple(context["params"]["codes"]),
+        codes=chosen_codes(context),
         **common,
     )
 
@@ -109,7 +112,7 @@ def _trades(context: Context, common: Mapping[str, Any]) -> object:
         job.run,
         window_start=days.start,
         window_end=days.end,
-        codes=tuple(context["params"]["codes"]),
+        codes=chosen_codes(context),
         **common,
     )
 
@@ -117,15 +120,13 @@ def _trades(context: Context, common: Mapping[str, Any]) -> object:
 def _tickers(context: Context, common: Mapping[str, Any]) -> object:
     from tidemark.jobs import fetch_tickers as job
 
-    return run_job(job.run, codes=tuple(context["params"]["codes"]), **common)
+    return run_job(job.run, codes=chosen_codes(context), **common)
 
 
 def _snapshots(context: Context, common: Mapping[str, Any]) -> object:
     from tidemark.jobs import fetch_snapshots as job
 
-    run = context["dag_run"]
-    due = run.data_interval_end or run.run_after
-    return run_job(job.run, at=due, codes=tuple(context["params"]["codes"]), **common)
+    return run_job(job.run, at=due(context["dag_run"]), codes=chosen_codes(context), **common)
 
 
 def _markets(context: Context, common: Mapping[str, Any]) -> object:
@@ -140,7 +141,7 @@ FETCHES = (
         "40 0 * * *",
         "Fetch the daily and hourly candles of the day before (UTC), or of any window by hand.\n",
         _candles,
-        {**window_params(), "interval": INTERVAL, "codes": CODES},
+        {**LAST_DAY, "interval": INTERVAL, "codes": CODES},
         timeout=timedelta(hours=3),
     ),
     Fetch(
@@ -148,7 +149,7 @@ FETCHES = (
         "50 0 * * *",
         "Fetch all trades of the day before (UTC), so that what the socket missed is filled in.\n",
         _trades,
-        {**window_params(), "codes": CODES},
+        {**LAST_DAY, "codes": CODES},
         timeout=timedelta(hours=6),
     ),
     Fetch(

@@ -15,7 +15,7 @@ from tests.integration.warehouse.place import Place
 from tidemark.jobs import fetch_candles, fetch_markets, fetch_tickers, fetch_trades, load
 from tidemark.jobs.fetching import FetchError
 from tidemark.local.simulator import Simulator
-from tidemark.settings import ExchangeSettings, Settings
+from tidemark.settings import ExchangeSettings
 from tidemark.transport import UnavailableError
 
 BTC, ETH = "KRW-BTC", "KRW-ETH"
@@ -131,24 +131,22 @@ def test_markets(there: Place) -> None:
     ]
 
 
-def test_an_unknown_market_is_named_and_the_others_land(there: Place) -> None:
-    with pytest.raises(FetchError, match=r"candle KRW-NOSUCH 1h .*RefusedError") as caught:
-        fetch_candles.run(there.settings, "upbit", "1h", START, END, ["KRW-NOSUCH", BTC])
-    assert (caught.value.summary.landed, len(caught.value.summary.failures)) == (1, 1)
-    assert load.run(there.settings, "candle", "upbit").rows == 3
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_an_unknown_market_is_refused_before_anything_lands(there: Place, dry_run: bool) -> None:
+    with pytest.raises(ValueError, match=r"upbit does not have the market .*'KRW-NOSUCH': .*RefusedError"):
+        fetch_candles.run(there.settings, "upbit", "1h", START, END, ["KRW-NOSUCH", BTC], dry_run=dry_run)
+    assert list(there.store.list("landing/")) == []
 
 
-def test_a_dry_run_sends_nothing(place: Place) -> None:
-    nobody = ExchangeSettings(ws_url="ws://127.0.0.1:1", rest_url="http://127.0.0.1:1")
-    settings: Settings = place.settings.model_copy(update={"upbit": nobody})
+def test_a_dry_run_lands_nothing_and_counts_every_market(there: Place) -> None:
     done = [
-        fetch_candles.run(settings, "upbit", None, START, END, [BTC, ETH], dry_run=True),
-        fetch_trades.run(settings, "upbit", START, END, dry_run=True),
-        fetch_tickers.run(settings, "upbit", dry_run=True),
-        fetch_markets.run(settings, "upbit", dry_run=True),
+        fetch_candles.run(there.settings, "upbit", None, START, END, ["BTC-KRW", ETH], dry_run=True),
+        fetch_trades.run(there.settings, "upbit", START, END, dry_run=True),
+        fetch_tickers.run(there.settings, "upbit", dry_run=True),
+        fetch_markets.run(there.settings, "upbit", dry_run=True),
     ]
-    assert [(d.series, d.dry_run) for d in done] == [(4, True), (1, True), (1, True), (1, True)]
-    assert list(place.store.list("landing/")) == []
+    assert [(d.series, d.dry_run) for d in done] == [(4, True), (20, True), (1, True), (1, True)]
+    assert list(there.store.list("landing/")) == []
 
 
 def test_a_day_too_far_back_is_named_and_the_others_land(there: Place) -> None:

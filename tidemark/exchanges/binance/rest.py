@@ -229,6 +229,8 @@ class Rest:
         "tickers": 0.05,
         "market": 0.2,
     }
+    intervals: ClassVar[Sequence[str]] = tuple(symbols.INTERVALS)
+    page_rows: ClassVar[Mapping[str, int]] = {"candle": _PAGE, "trade": _PAGE}
 
     def remaining(self, headers: Mapping[str, str]) -> int | None:
         """How many heavy requests this minute's weight still holds, less a reserve for other programs."""

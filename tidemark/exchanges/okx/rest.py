@@ -259,6 +259,8 @@ class Rest:
         "tickers": 10.0,
         "books": 20.0,
     }
+    intervals: ClassVar[Sequence[str]] = tuple(symbols.INTERVALS)
+    page_rows: ClassVar[Mapping[str, int]] = {"candle": _A_PAGE, "trade": _A_PAGE}
 
     def remaining(self, headers: Mapping[str, str]) -> int | None:
         """It doesn't say."""

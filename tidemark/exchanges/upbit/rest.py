@@ -161,6 +161,8 @@ class Rest:
 
     #: The exchange counts each group by itself: 10 requests a second and address.
     limits: ClassVar[Mapping[str, float]] = {"market": 10.0, "candles": 10.0, "trades": 10.0, "ticker": 10.0}
+    intervals: ClassVar[Sequence[str]] = tuple(symbols.REST_INTERVALS)
+    page_rows: ClassVar[Mapping[str, int]] = {"candle": _CANDLES_A_PAGE, "trade": _TICKS_A_PAGE}
 
     def remaining(self, headers: Mapping[str, str]) -> int | None:
         """What ``Remaining-Req: group=candles; min=600; sec=9`` says of this second."""
