@@ -99,6 +99,11 @@ class AirflowClient:
         path = f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}/taskInstances"
         return list(self._get(path, limit=100)["task_instances"])
 
+    def announced(self, dag_id: str, run_id: str) -> list[str]:
+        """Names of the assets that one run announced as new."""
+        found = self._get("/assets/events", source_dag_id=dag_id, source_run_id=run_id, limit=100)
+        return [str(event["name"]) for event in found["asset_events"]]
+
     def result(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
         """What one task returned (its XCom), or None."""
         task = f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}/taskInstances/{quote(task_id)}"

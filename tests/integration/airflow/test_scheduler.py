@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 LOAD, CANDLES, MARKETS = "raw__trade__load", "raw__candle__fetch", "raw__market__fetch"
 SILVER, GOLD = "silver__build", "gold__build"
 RAW = ("raw.trade_v1", "ops.load_ledger")
+BACKFILL = "raw__history__backfill"
+DAY = {"window_start": "2026-01-01T00:00:00Z", "window_end": "2026-01-02T00:00:00Z"}
 
 
 def states(platform: Platform, dag_id: str, run_id: str) -> dict[str, str]:
@@ -58,12 +60,18 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(platform: Platform) ->
     before, due = platform.contents(*RAW), scheduled(platform, LOAD)
     run_id = platform.client.trigger(LOAD, {"dry_run": True})
     platform.client.wait(LOAD, run_id, 300)
-    assert set(states(platform, LOAD, run_id).values()) == {"skipped"}
+    assert set(states(platform, LOAD, run_id).values()) == {"success"}
+    shown = {task["task_id"]: task["rendered_map_index"] for task in platform.client.tasks(LOAD, run_id)}
+    assert shown["load__upbit"].startswith("dry run, nothing was changed: upbit trade: would load ")
+    assert platform.client.result(LOAD, run_id, "load__upbit")["summary"][0].startswith("upbit trade: would load ")
+    assert platform.client.announced(LOAD, run_id) == [], "it would wake silver"
     assert "nothing was changed" in platform.log(LOAD, run_id)
     assert "would load 1 of 3 objects, 5 rows" in platform.log(LOAD, run_id) or scheduled(platform, LOAD) > due
     assert platform.contents(*RAW) == before or scheduled(platform, LOAD) > due
 
-    platform.client.wait(LOAD, platform.client.trigger(LOAD), 300)
+    real = platform.client.trigger(LOAD)
+    platform.client.wait(LOAD, real, 300)
+    assert "raw.trade" in platform.client.announced(LOAD, real)
     assert platform.contents(*RAW)["raw.trade_v1"][0] == 70
 
 
@@ -118,7 +126,8 @@ def test_silver_and_gold_again_change_nothing_and_silver_wakes_gold(platform: Pl
     due = scheduled(platform, SILVER)
     dry = client.trigger(SILVER, {"dry_run": True})
     client.wait(SILVER, dry, 300)
-    assert states(platform, SILVER, dry) == {**gate, "build": "skipped", "announce": "skipped"}
+    assert states(platform, SILVER, dry) == {**gate, "build": "success", "announce": "success"}
+    assert platform.client.announced(SILVER, dry) == []
     assert platform.contents(*built) == built or scheduled(platform, SILVER) > due
 
     client.wait(SILVER, client.trigger(SILVER), 300)
@@ -133,11 +142,53 @@ def test_silver_and_gold_again_change_nothing_and_silver_wakes_gold(platform: Pl
         (LOAD, {"dry_run": "perhaps"}),
         ("raw__lake__compact", {"dataset": "weather"}),
         ("gold__daily_report", {"report_date": "2026-02-30"}),
+        (BACKFILL, {}),
+        (BACKFILL, {**DAY, "window_start": "yesterday"}),
+        (BACKFILL, {**DAY, "codes": ["KRW-BTC, KRW-ETH"]}),
+        ("raw__history__repair", {"window_start": "yesterday"}),
+        (CANDLES, {"window_end": "31.12.2025"}),
     ],
 )
 def test_the_form_refuses_what_makes_no_sense(platform: Platform, dag_id: str, conf: dict[str, object]) -> None:
     with pytest.raises(LocalError, match="400"):
         platform.client.trigger(dag_id, conf)
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "conf", "task", "reason"),
+    [
+        (BACKFILL, {**DAY, "codes": ["KRW-NOPE"]}, "backfill", "upbit does not have the market asked for"),
+        (BACKFILL, {"window_start": DAY["window_end"], "window_end": DAY["window_start"]}, "backfill", "the window "),
+        (BACKFILL, {**DAY, "market": "KRW-BTC"}, "backfill", "the form has no 'market'"),
+        ("raw__history__repair", {"codes": ["KRW-BTC"]}, "repair__binance", "the markets KRW-BTC belong to one"),
+        (
+            "gold__daily_report",
+            {"report_date": "2127-01-01", "dry_run": True},
+            "wait_for_coverage",
+            "2127-01-01 is not",
+        ),
+    ],
+)
+def test_what_only_a_task_can_know_fails_at_once_and_says_why(
+    platform: Platform, dag_id: str, conf: dict[str, object], task: str, reason: str
+) -> None:
+    platform.client.unpause(dag_id)
+    run_id = platform.client.trigger(dag_id, conf)
+    with pytest.raises(LocalError, match=rf"failed in {task} \({reason}"):
+        platform.client.wait(dag_id, run_id, 120)
+    failed = [one for one in platform.client.tasks(dag_id, run_id) if one["state"] == "failed"]
+    assert [(one["task_id"], one["try_number"]) for one in failed] == [(task, 1)], "one task, one try"
+
+
+def test_a_dry_run_of_a_backfill_checks_and_estimates(platform: Platform) -> None:
+    assert platform.client.dag(BACKFILL)["is_paused"] is False, "a run of a paused DAG would be queued for ever"
+    conf = {**DAY, "dataset": "candle", "interval": "1h", "codes": ["BTC-KRW"], "dry_run": True}
+    run_id = platform.client.trigger(BACKFILL, conf)
+    platform.client.wait(BACKFILL, run_id, 120)
+    assert states(platform, BACKFILL, run_id) == {"backfill": "success"}
+    (shown,) = [one["rendered_map_index"] for one in platform.client.tasks(BACKFILL, run_id)]
+    assert "would ask for 1 of 1 chunks (0 are done): about 1 requests" in shown
+    assert platform.client.announced(BACKFILL, run_id) == []
 
 
 def test_a_task_that_fails_for_good_is_told_in_slack_at_once(platform: Platform) -> None:

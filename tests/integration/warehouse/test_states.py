@@ -286,5 +286,5 @@ def test_a_delisted_market_of_the_settings_is_left_out_of_the_bars(tmp_path: Pat
         done = fetch_candles.run(place.settings("OLDUSDT", "BTCUSDT"), "binance", None, AT, AT.replace(day=22))
         assert [one.code for one in done.left_out] == ["OLDUSDT"]
         assert place.rest.count("OLDUSDT") == 1, "daily bars were refused, hourly ones are not asked for"
-        with pytest.raises(ValueError, match="binance does not have the market asked for.*'OLDUSDT'"):
+        with pytest.raises(ValueError, match=r"binance does not have the market asked for.*'OLDUSDT'"):
             fetch_candles.run(place.settings(), "binance", None, AT, AT.replace(day=22), ["OLDUSDT", "BTCUSDT"])
