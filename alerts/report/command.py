@@ -77,8 +77,10 @@ def run(settings: Settings, report_date: date, *, dry_run: bool = False, now: da
         SlackError: Slack refused the message, or its fate is unknown. The report is stored; run again.
         WarehouseError: the warehouse doesn't answer.
     """
-    if not dry_run and (now or datetime.now(UTC)) < window(report_date)[1]:
-        raise ReportError(f"{report_date} isn't over in Korea: a posted report can't be changed, so it isn't made yet")
+    if (now or datetime.now(UTC)) < window(report_date)[1]:
+        raise ReportError(
+            f"{report_date} is not over in Korea: a posted report can't be changed, so it isn't written yet"
+        )
     with connect(settings.warehouse.url, "daily report") as connection:
         if dry_run:
             return _dry(settings, connection, report_date)

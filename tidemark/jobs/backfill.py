@@ -288,7 +288,7 @@ def _trades_a_day(connection: Connection, fetch: Fetcher, codes: Collection[str]
     markets = {fetch.exchange.market(code): code for code in codes}
     try:
         rows = connection.execute(_TRADES_A_DAY, [fetch.exchange.name, list(markets)]).fetchall()
-    except psycopg.errors.UndefinedTable:  # gold was never built
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege):  # gold was never built
         return {}
     return {markets[market]: float(mean) for market, mean in rows if mean is not None}
 

@@ -54,5 +54,5 @@ def run(
                 except (NotServedError, Unparsable) as error:
                     refused.append(FetchFailure(f"{exchange} {DATASET} {code} {width}", str(error), refused=True))
         if dry_run:
-            return fetch.plan(DATASET, (one.key for one in series))
+            return fetch.plan(DATASET, [one.key for one in series], series, refused)
         return finish(fetch.fetch(DATASET, series, progress, refused, chosen=bool(codes)))

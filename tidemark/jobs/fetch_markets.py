@@ -22,5 +22,5 @@ def run(settings: Settings, exchange: str, *, dry_run: bool = False, progress: P
     with fetcher(settings, exchange) as fetch:
         series = [Series(f"{exchange} {DATASET}", fetch.exchange.rest.markets(settings.exchanges[exchange].codes))]
         if dry_run:
-            return fetch.plan(DATASET, (one.key for one in series))
+            return fetch.plan(DATASET, [one.key for one in series], series)
         return finish(fetch.fetch(DATASET, series, progress))

@@ -54,7 +54,7 @@ def run(
                         FetchFailure(f"{exchange} {DATASET} {code} {first:%Y-%m-%d}", str(error), refused=True)
                     )
         if dry_run:
-            return fetch.plan(DATASET, (one.key for one in series))
+            return fetch.plan(DATASET, [one.key for one in series], series, refused)
         return finish(fetch.fetch(DATASET, series, progress, refused, chosen=bool(codes)))
 
 

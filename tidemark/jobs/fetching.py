@@ -124,7 +124,7 @@ class FetchSummary:
 
     ``left_out`` are markets that the exchange does not have (any more); the others are complete without them.
     ``set_aside`` counts rows of the answers that cannot be read, and market codes that cannot; ``first_set_aside``
-    says which was the first, and why.
+    says which was the first, and why. ``planned_seconds`` is the least that what a dry run plans would take.
     """
 
     exchange: str
@@ -139,11 +139,20 @@ class FetchSummary:
     left_out: tuple[LeftOut, ...] = ()
     set_aside: int = 0
     first_set_aside: str = ""
+    planned_seconds: float = 0.0
 
     def __str__(self) -> str:
         """One line for a person; the markets that were left out follow, the first ten with their reasons."""
         if self.dry_run:
-            return f"{self.exchange} {self.dataset}: would ask {self.series} series"
+            took = (
+                f", at least {arguments.duration(self.planned_seconds)} at the exchange's rate limit"
+                if self.planned_seconds
+                else ""
+            )
+            head = f"{self.exchange} {self.dataset}: would ask {self.series} series{took}"
+            refused = [f"  {one.series}: {one.problem}" for one in self.failures]
+            count = [f"{head}, {len(refused)} would FAIL"] if refused else [head]
+            return "\n".join([*count, *arguments.first_lines(refused, _PLANNED)])
         failed = f", {len(self.failures)} FAILED" if self.failures else ""
         counts = f"{self.landed} landed with {self.rows} rows, {self.known} known, {self.empty} empty"
         aside = f", {self.set_aside} set aside (first: {self.first_set_aside})" if self.set_aside else ""
@@ -378,12 +387,23 @@ class Fetcher:
             set_aside=len(aside), first_set_aside=aside[0] if aside else "",
         )  # fmt: skip
 
-    def plan(self, dataset: str, keys: Iterable[str]) -> FetchSummary:
-        """Say what would be asked, and ask nothing of it."""
-        named = list(keys)
-        for line in arguments.first_lines(named, _PLANNED):
+    def plan(
+        self, dataset: str, keys: Sequence[str], series: Sequence[Series] = (), failures: Iterable[FetchFailure] = ()
+    ) -> FetchSummary:
+        """What would be asked (``series``, where its questions are known), and how long that takes at least.
+
+        ``failures`` are what is known to fail without asking.
+        """
+        for line in arguments.first_lines(keys, _PLANNED):
             log.info("would ask for %s", line)
-        return FetchSummary(self.exchange.name, dataset, len(named), 0, 0, 0, 0, dry_run=True)
+        limits = self.exchange.rest.limits
+        seconds = sum(1 / limits[one.query.request.group] for one in series)
+        summary = FetchSummary(
+            self.exchange.name, dataset, len(keys), 0, 0, 0, 0, (*self._failures, *failures), dry_run=True,
+            planned_seconds=seconds,
+        )  # fmt: skip
+        log.info("%s", summary)
+        return summary
 
     def land(self, dataset: str, series: Series) -> Answered:
         """Ask all pages of a series and write their rows as one object, unless the same answer lies there.

@@ -149,6 +149,15 @@ def test_a_dry_run_lands_nothing_and_counts_every_market(there: Place) -> None:
     assert list(there.store.list("landing/")) == []
 
 
+def test_a_dry_run_names_what_would_fail(there: Place) -> None:
+    first, last = START - timedelta(days=9), START - timedelta(days=6)
+    plan = fetch_trades.run(there.settings, "upbit", first, last, [BTC], dry_run=True, now=END)
+    assert (plan.series, len(plan.failures)) == (2, 2)
+    head, *lines = str(plan).splitlines()
+    assert head == "upbit trade: would ask 2 series, at least 1 seconds at the exchange's rate limit, 2 would FAIL"
+    assert [("no trade of KRW-BTC" in line) for line in lines] == [True, True]
+
+
 def test_a_day_too_far_back_is_named_and_the_others_land(there: Place) -> None:
     with pytest.raises(FetchError, match=r"candles, and trades since .* 00:00 UTC: no trade of KRW-BTC") as caught:
         fetch_trades.run(there.settings, "upbit", START - timedelta(days=9), START - timedelta(days=6), [BTC], now=END)
