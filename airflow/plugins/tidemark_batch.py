@@ -258,8 +258,8 @@ def report_date(context: Mapping[str, Any], now: datetime | None = None) -> date
     """
     given = (context.get("params") or {}).get("report_date")
     day = _given_date(given) if given else _date_of_run(context["dag_run"])
-    if (now or datetime.now(UTC)) < wait_ends(day, 0):
-        raise AirflowFailException(
+    if day >= (now or datetime.now(UTC)).astimezone(KST).date():
+        raise failure(
             f"{day} is not over in Korea: a posted report can't be changed, so it isn't written yet. Choose an earlier "
             "Report date, or leave it empty"
         )
@@ -270,7 +270,7 @@ def _given_date(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise AirflowFailException(f"report_date={text!r} is no date, such as 2026-04-13") from None
+        raise failure(f"report_date={text!r} is no date, such as 2026-04-13") from None
 
 
 def _date_of_run(run: Any) -> date:
@@ -299,12 +299,12 @@ def given_window(params: Mapping[str, Any]) -> Window | None:
         return None
     if not start or not end:
         missing = "To (window_end)" if start else "From (window_start)"
-        raise AirflowFailException(f"{missing} is empty: give both window_start and window_end, or neither")
+        raise failure(f"{missing} is empty: give both window_start and window_end, or neither")
     try:
         span = Window(instant("window_start", start), instant("window_end", end))
         check_window(span.start, span.end)
     except ValueError as error:
-        raise AirflowFailException(str(error)) from None
+        raise failure(str(error)) from None
     return span
 
 
@@ -319,11 +319,11 @@ def check_form(context: Mapping[str, Any]) -> None:
         unknown = sorted(set(context["dag_run"].conf or {}) - set(dag.params))
         if unknown:
             known = ", ".join(sorted(dag.params))
-            raise AirflowFailException(f"the form has no {', '.join(map(repr, unknown))}; it has: {known}")
+            raise failure(f"the form has no {', '.join(map(repr, unknown))}; it has: {known}")
     given_window(params)
     if params.get("codes") and params.get("exchange") == ALL and len(_offered(context)) > 1:
         named = ", ".join(params["codes"])
-        raise AirflowFailException(f"the markets {named} belong to one exchange: choose it, or leave the markets out")
+        raise failure(f"the markets {named} belong to one exchange: choose it, or leave the markets out")
 
 
 def _offered(context: Mapping[str, Any]) -> list[str]:
@@ -352,7 +352,6 @@ def only_if_chosen(context: Mapping[str, Any], exchange: str) -> None:
         first = next(iter(_offered(context)), exchange)
         if only is None and exchange != first:
             raise AirflowSkipException(f"the form is refused, see the task of {first}: {error}") from None
-        show(str(error))
         raise
 
 
@@ -388,6 +387,12 @@ def run_job(job: Callable[..., Any], **arguments: Any) -> Any:
     return {**(found if isinstance(found, dict) else {}), "dry_run": True, "summary": summary.splitlines()[:_LINES]}
 
 
+def failure(reason: str) -> AirflowFailException:
+    """The error that fails a task without retries; ``reason`` is its text, and shown in the list of the run's tasks."""
+    show(reason)
+    return AirflowFailException(reason)
+
+
 def announce_nothing(result: str) -> None:
     """Let this task succeed without an asset event, so that it wakes nobody; ``result`` is shown beside it."""
     log.info("%s", result)
@@ -420,9 +425,9 @@ def fail_fast() -> Iterator[None]:
         yield
     except Exception as error:
         name = "" if type(error) in (ValueError, AirflowFailException) else f"{type(error).__name__}: "
-        show(f"{name}{error}")
         if _permanent(error):
-            raise AirflowFailException(f"{name}{error}") from error
+            raise failure(f"{name}{error}") from error
+        show(f"{name}{error}")
         raise
 
 

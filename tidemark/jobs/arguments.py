@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 _SIMILAR: Final = 3
+#: No exchange has anything from before the first block of Bitcoin.
+_FIRST: Final = datetime(2009, 1, 1, tzinfo=UTC)
 
 
 def instant(name: str, text: str) -> datetime:
@@ -23,13 +25,13 @@ def instant(name: str, text: str) -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise ValueError(f"{name}={text!r} is no ISO 8601 time, such as 2026-04-13T00:00:00Z (UTC)") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def check_window(start: datetime, end: datetime, now: datetime | None = None) -> None:
-    """Raise ValueError unless both ends have a zone and are in order, and the window has begun by ``now``.
+    """Raise ValueError unless both ends have a zone and are in order, and the window has begun, not before 2009.
 
     The end may lie in the future: a job takes what there is by then. ``now`` is the clock by default.
     """
@@ -40,6 +42,8 @@ def check_window(start: datetime, end: datetime, now: datetime | None = None) ->
         raise ValueError(
             f"the window {shown(start)} to {shown(end)} {what}: give two instants in order, the end is not included"
         )
+    if start < _FIRST:
+        raise ValueError(f"the window starts at {shown(start)}: nobody traded before {_FIRST.year}, start it later")
     moment = now or datetime.now(UTC)
     if start >= moment:
         raise ValueError(

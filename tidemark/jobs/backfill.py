@@ -43,8 +43,7 @@ _KEPT: Final = 100
 _DAY: Final = timedelta(days=1)
 
 _DONE: Final = """
-SELECT 1 FROM ops.backfill_chunk
-WHERE (exchange, dataset, code, interval, from_at, to_at) = (%s, %s, %s, %s, %s, %s) AND rows > 0
+SELECT code, interval, from_at, to_at FROM ops.backfill_chunk WHERE exchange = %s AND dataset = %s AND rows > 0
 """
 _RECORD: Final = """
 INSERT INTO ops.backfill_chunk (exchange, dataset, code, interval, from_at, to_at, rows, said)
@@ -196,7 +195,8 @@ def run(
         widths = _intervals(settings, fetch, dataset, interval)
         named = fetch.known_codes(codes) if codes else fetch.codes(None)
         wanted = list(_chunks(named, widths, window_start, min(window_end, fetch.now)))
-        left = [one for one in wanted if not _done(connection, fetch, dataset, one)]
+        done = {Chunk(*row) for row in connection.execute(_DONE, [fetch.exchange.name, dataset])}
+        left = [one for one in wanted if one not in done]
         if dry_run:
             summary = _plan(connection, fetch, dataset, wanted, left)
             log.info("%s", summary)
@@ -376,10 +376,6 @@ def _load(connection: Connection, store: ObjectStore, fetch: Fetcher, dataset: s
             load_path(connection, store, answer.path)
     rows = sum(answer.rows for answer in answers)
     return rows, "" if rows else next((answer.said for answer in answers if answer.said), "nothing was asked")
-
-
-def _done(connection: Connection, fetch: Fetcher, dataset: str, chunk: Chunk) -> bool:
-    return connection.execute(_DONE, _key(fetch, dataset, chunk)).fetchone() is not None
 
 
 def _record(connection: Connection, fetch: Fetcher, dataset: str, chunk: Chunk, rows: int, said: str) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import DAG, Param, PokeReturnValue, get_current_context, task
-from tidemark_batch import dag_arguments, dry_run_param, every, fail_fast, report_date, run_job, wait_ends
+from tidemark_batch import check_form, dag_arguments, dry_run_param, every, fail_fast, report_date, run_job, wait_ends
 from tidemark_registry import COMPLETENESS_ASSET, GOLD_ASSET, REPORT_ASSET
 
 log = logging.getLogger(__name__)
@@ -52,8 +52,10 @@ with DAG(
         from tidemark import settings as config
         from tidemark.warehouse.connection import connect
 
-        day = report_date(get_current_context())
+        context = get_current_context()
         with fail_fast():
+            check_form(context)
+            day = report_date(context)
             settings = config.load()
             with connect(settings.warehouse.url, "daily report: wait") as connection:
                 covered = coverage_complete(connection, day)

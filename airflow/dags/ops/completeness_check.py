@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
 from tidemark_batch import (
     DAY,
     HOUR,
@@ -18,6 +17,7 @@ from tidemark_batch import (
     dry_run_param,
     every,
     exchange_param,
+    failure,
     run_job,
     window,
     window_params,
@@ -73,6 +73,6 @@ with DAG(
     def assert_green(outcome: dict[str, Any]) -> None:
         """Fail when anything is red, naming each range; a dry run fails nothing."""
         if outcome["red"] and not get_current_context()["params"]["dry_run"]:
-            raise AirflowFailException("\n".join([f"{outcome['red']} red:", *outcome["problems"]]))
+            raise failure("\n".join([f"{outcome['red']} red:", *outcome["problems"]]))
 
     assert_green(check())

@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from tidemark_batch import dag_arguments, dry_run_param, every, run_job
+from airflow.sdk.exceptions import AirflowSkipException
+from tidemark_batch import dag_arguments, dry_run_param, every, failure, run_job
 
 #: In the order of the way data flow. The same names as in ``tidemark.jobs.health``; a test holds the two together.
 QUESTIONS = (
@@ -45,7 +45,7 @@ def _ask(question: str) -> None:
         found = run_job(job.run, question=question)
         if not get_current_context()["params"]["dry_run"]:
             if found["problems"]:
-                raise AirflowFailException("\n".join(found["problems"]))
+                raise failure("\n".join(found["problems"]))
             if found["unknown"]:
                 raise AirflowSkipException("\n".join(["unknown:", *found["unknown"]]))
         return found

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, Param, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 from tidemark_batch import (
     ALL,
     chosen,
@@ -20,6 +20,7 @@ from tidemark_batch import (
     dry_run_param,
     every,
     exchange_param,
+    failure,
     given_window,
     only_if_chosen,
     required_window_params,
@@ -144,7 +145,7 @@ with DAG(
         context = get_current_context()
         asked = given_window(context["params"])
         if asked is None:
-            raise AirflowFailException("a backfill needs a window: fill in From and To, such as 2026-01-01T00:00:00Z")
+            raise failure("a backfill needs a window: fill in From and To, such as 2026-01-01T00:00:00Z")
         return run_job(
             job.run,
             exchange=context["params"]["exchange"],

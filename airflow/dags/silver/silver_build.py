@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from tidemark_batch import announce_nothing, dag_arguments, dry_run_param, every, run_job
+from airflow.sdk.exceptions import AirflowSkipException
+from tidemark_batch import announce_nothing, dag_arguments, dry_run_param, every, failure, run_job
 from tidemark_registry import SILVER_ASSET, SILVER_INPUTS
 from tidemark_transform import build, newest_build
 
@@ -72,7 +72,7 @@ with DAG(
         closed = (checked or {}).get("closed") or {}
         if closed and not get_current_context()["params"]["dry_run"]:
             named = "\n".join(f"{name}: {why}" for name, why in closed.items())
-            raise AirflowFailException(f"quality gates closed: {len(closed)}. The marts that read these wait:\n{named}")
+            raise failure(f"quality gates closed: {len(closed)}. The marts that read these wait:\n{named}")
 
     checked = check_new_rows()
     checked >> build("silver__build", "path:models/silver path:snapshots") >> announce()

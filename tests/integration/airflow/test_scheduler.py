@@ -178,6 +178,7 @@ def test_what_only_a_task_can_know_fails_at_once_and_says_why(
         platform.client.wait(dag_id, run_id, 120)
     failed = [one for one in platform.client.tasks(dag_id, run_id) if one["state"] == "failed"]
     assert [(one["task_id"], one["try_number"]) for one in failed] == [(task, 1)], "one task, one try"
+    assert failed[0]["rendered_map_index"].startswith(reason), "the list of the run's tasks shows it"
 
 
 def test_a_dry_run_of_a_backfill_checks_and_estimates(platform: Platform) -> None:

@@ -22,6 +22,8 @@ def test_an_instant_without_an_offset_is_meant_in_utc() -> None:
     assert instant("from", "2026-11-30T21:00:00+09:00") == NOW
     with pytest.raises(ValueError, match=r"^from='yesterday' is no ISO 8601 time, such as 2026-04-13T00:00:00Z"):
         instant("from", "yesterday")
+    with pytest.raises(ValueError, match="no ISO 8601 time"):
+        instant("from", "0001-01-01T00:00:00+09:00")
 
 
 def test_a_window_that_has_begun_is_taken_whatever_its_end() -> None:
@@ -37,6 +39,7 @@ def test_a_window_that_has_begun_is_taken_whatever_its_end() -> None:
         (NOW, NOW + HOUR, r"lies in the future \(now: 2026-11-30 12:00 UTC\)"),
         (NOW + 8760 * HOUR, NOW + 8761 * HOUR, "lies in the future"),
         (NOW.replace(tzinfo=None), NOW, "two instants with a zone"),
+        (NOW.replace(year=1), NOW, "nobody traded before 2009"),
     ],
 )
 def test_a_senseless_window_says_what_is_wrong(start: datetime, end: datetime, says: str) -> None:
