@@ -161,12 +161,6 @@ def test_the_form_refuses_what_makes_no_sense(platform: Platform, dag_id: str, c
         (BACKFILL, {"window_start": DAY["window_end"], "window_end": DAY["window_start"]}, "backfill", "the window "),
         (BACKFILL, {**DAY, "market": "KRW-BTC"}, "backfill", "the form has no 'market'"),
         ("raw__history__repair", {"codes": ["KRW-BTC"]}, "repair__binance", "the markets KRW-BTC belong to one"),
-        (
-            "gold__daily_report",
-            {"report_date": "2127-01-01", "dry_run": True},
-            "wait_for_coverage",
-            "2127-01-01 is not",
-        ),
     ],
 )
 def test_what_only_a_task_can_know_fails_at_once_and_says_why(
