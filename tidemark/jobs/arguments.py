@@ -95,10 +95,10 @@ def shown(moment: datetime) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time for a message, such as ``12 minutes``."""
+    """A length of time for a message, such as ``12 minutes`` or ``2.6 hours``."""
     for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
+            return f"{seconds / size:.1f} {unit}".replace(".0 ", " ")
     return f"{max(1, math.ceil(seconds))} seconds"
 
 

@@ -65,8 +65,10 @@ UPDATE ops.gap SET
 WHERE gap_id = %(gap_id)s
 """
 _CODES_OF_GAPS: Final = """
-SELECT DISTINCT jsonb_array_elements_text(detail -> 'codes') FROM ops.gap
-WHERE exchange = %s AND jsonb_typeof(detail -> 'codes') = 'array' AND cause <> 'asked'
+SELECT jsonb_array_elements_text(detail -> 'codes') FROM ops.gap
+WHERE exchange = %(exchange)s AND jsonb_typeof(detail -> 'codes') = 'array' AND cause <> 'asked'
+UNION
+SELECT code FROM ops.gap_code JOIN ops.gap USING (gap_id) WHERE exchange = %(exchange)s
 """
 _TIE: Final = "INSERT INTO ops.gap_repair (gap_id, path, rows) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 _MINE: Final = """
@@ -237,7 +239,7 @@ def _window(start: datetime | None, end: datetime | None, now: datetime) -> tupl
 
 def _in_gaps(connection: Connection, exchange: str) -> frozenset[str]:
     """Codes that known gaps name: each was a market once, whatever the exchange lists now."""
-    return frozenset(code for (code,) in connection.execute(_CODES_OF_GAPS, [exchange]))
+    return frozenset(code for (code,) in connection.execute(_CODES_OF_GAPS, {"exchange": exchange}))
 
 
 def _by_hand(

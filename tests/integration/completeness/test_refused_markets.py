@@ -333,6 +333,18 @@ def test_a_person_may_ask_for_a_refused_market_again(stage: Stage) -> None:
     assert gone in stage.run(**window, codes=[gone])
 
 
+def test_a_market_that_nobody_ever_had_makes_no_gap(stage: Stage) -> None:
+    """Else a misspelt market would be on record as a loss that no exchange serves."""
+    _, gone, _ = stage.codes
+    stage.exchange.unknown = {gone}
+    for dry_run in (True, False):
+        with pytest.raises(ValueError, match=f"upbit does not have the market asked for.*'{gone}'"):
+            stage.run(window_start=START, window_end=END, codes=[gone], dry_run=dry_run)
+    assert stage.place.value("SELECT count(*) FROM ops.gap") == 0
+    with pytest.raises(ValueError, match="lies in the future"):
+        stage.run(window_start=NOW + timedelta(days=1), window_end=NOW + timedelta(days=2))
+
+
 def test_a_list_that_cannot_be_had_leaves_the_gap_open_and_counts(stage: Stage) -> None:
     stage.codes = ()
     stage.exchange.broken = {"": (500, {}, b"")}

@@ -108,7 +108,8 @@ def test_history_that_nobody_has_is_no_success_and_is_asked_for_again(there: Pla
     assert there.value("SELECT rows > 100 AND said = '' FROM ops.backfill_chunk")
 
 
-def test_what_an_exchange_refuses_is_not_worth_another_try(there: Place) -> None:
+def test_what_an_exchange_refuses_is_not_worth_another_try(there: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidemark.transport.Patience.__init__.__defaults__", (1, 0.0, 0.0, 1.0, 1.0))
     refusal: Reply = (400, {}, {"error": {"name": "odd", "message": "no"}})
     broken: Reply = (500, {}, {})
     for reply, kind in ((refusal, BackfillRefusedError), (broken, BackfillError)):
@@ -161,7 +162,7 @@ def test_a_dry_run_estimates_requests_and_time_in_a_few_lines(there: Place, capl
     assert plan.estimate is not None
     assert plan.estimate.requests == pytest.approx(2 * bars / 200, rel=0.01), "200 bars a page, two markets"
     assert plan.estimate.seconds == pytest.approx(plan.estimate.requests / 10), "ten requests a second"
-    assert "requests, 2 hours at the exchange's rate limit" in str(plan).splitlines()[0]
+    assert "requests, 2.6 hours at the exchange's rate limit" in str(plan).splitlines()[0]
     assert len(str(plan).splitlines()) <= 12
     assert len(caplog.text.splitlines()) < 30
     assert there.value("SELECT count(*) FROM ops.backfill_chunk") == 0

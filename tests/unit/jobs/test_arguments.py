@@ -84,7 +84,14 @@ def test_markets_need_their_exchange_where_there_are_several() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "says"),
-    [(0.0, "1 seconds"), (90, "90 seconds"), (720, "12 minutes"), (7200, "2 hours"), (300_000, "3 days")],
+    [
+        (0.0, "1 seconds"),
+        (90, "90 seconds"),
+        (720, "12 minutes"),
+        (7200, "2 hours"),
+        (9419, "2.6 hours"),
+        (300_000, "3.5 days"),
+    ],
 )
 def test_a_duration_for_a_person(seconds: float, says: str) -> None:
     assert arguments.duration(seconds) == says
