@@ -19,7 +19,7 @@ LOAD, CANDLES, MARKETS = "raw__trade__load", "raw__candle__fetch", "raw__market_
 SILVER, GOLD = "silver__build", "gold__build"
 RAW = ("raw.trade_v1", "ops.load_ledger")
 BACKFILL = "raw__history__backfill"
-DAY = {"window_start": "2026-01-01T00:00:00Z", "window_end": "2026-01-02T00:00:00Z"}
+DAY = {"exchange": "upbit", "window_start": "2026-01-01T00:00:00Z", "window_end": "2026-01-02T00:00:00Z"}
 
 
 def states(platform: Platform, dag_id: str, run_id: str) -> dict[str, str]:
@@ -169,7 +169,7 @@ def test_what_only_a_task_can_know_fails_at_once_and_says_why(
     platform.client.unpause(dag_id)
     run_id = platform.client.trigger(dag_id, conf)
     with pytest.raises(LocalError, match=rf"failed in {task} \({reason}"):
-        platform.client.wait(dag_id, run_id, 120)
+        platform.client.wait(dag_id, run_id, 300)
     failed = [one for one in platform.client.tasks(dag_id, run_id) if one["state"] == "failed"]
     assert [(one["task_id"], one["try_number"]) for one in failed] == [(task, 1)], "one task, one try"
     assert failed[0]["rendered_map_index"].startswith(reason), "the list of the run's tasks shows it"
@@ -179,7 +179,7 @@ def test_a_dry_run_of_a_backfill_checks_and_estimates(platform: Platform) -> Non
     assert platform.client.dag(BACKFILL)["is_paused"] is False, "a run of a paused DAG would be queued for ever"
     conf = {**DAY, "dataset": "candle", "interval": "1h", "codes": ["BTC-KRW"], "dry_run": True}
     run_id = platform.client.trigger(BACKFILL, conf)
-    platform.client.wait(BACKFILL, run_id, 120)
+    platform.client.wait(BACKFILL, run_id, 300)
     assert states(platform, BACKFILL, run_id) == {"backfill": "success"}
     (shown,) = [one["rendered_map_index"] for one in platform.client.tasks(BACKFILL, run_id)]
     assert "would ask for 1 of 1 chunks (0 are done): about 1 requests" in shown
