@@ -26,6 +26,7 @@ SCHEMAS: Final = ("raw", "silver", "gold", "ops")
 ROLE_LOADER: Final = "tidemark_loader"
 ROLE_DBT: Final = "tidemark_dbt"
 ROLE_GOLD_READER: Final = "tidemark_gold_ro"
+ROLE_OPS_READER: Final = "tidemark_ops_ro"
 
 LANDING: Final = "landing"
 COMPACTED: Final = "raw"

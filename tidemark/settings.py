@@ -100,8 +100,10 @@ class WarehouseSettings(Role):
     admin_url: SecretStr = SecretStr("")
     dbt_user: str = "tidemark_dbt"
     dbt_password: SecretStr = SecretStr("")
-    #: Given to the read-only role by ``tidemark migrate``; empty: it keeps what it has.
+    #: Given to the read-only role of gold by ``tidemark migrate``; empty: it keeps what it has.
     gold_reader_password: SecretStr = SecretStr("")
+    #: The same for the read-only role of people on call, which reads every schema.
+    ops_reader_password: SecretStr = SecretStr("")
     dbt_threads: int = Field(default=2, ge=1, le=4)
     #: How many landing objects one load copies at once, each over a connection of its own.
     load_connections: int = Field(default=2, ge=1, le=16)

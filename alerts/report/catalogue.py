@@ -16,7 +16,7 @@ _ENGLISH: Final = {
     "empty": "No trades were recorded on {{f:report.date}}.",
     "breadth": "Of {{f:krw.markets}} KRW markets, {{f:krw.advancing}} rose and {{f:krw.declining}} fell.",
     "turnover": "They turned over {{f:krw.turnover}} in {{f:krw.trades}} trades.",
-    "turnover_change": "Turnover against the day before: {{f:krw.turnover.change}}.",
+    "turnover_change": "Turnover against the day before, over the same markets: {{f:krw.turnover.change}}.",
     "leader": "{market} led by turnover with {{f:krw.volume.1.turnover}}, a share of {{f:krw.volume.1.share}}; "
     "it closed at {{f:krw.volume.1.close}} ({{f:krw.volume.1.change}}).",
     "leader_shown": "{market} turned over {{f:krw.volume.1.turnover}}, a share of {{f:krw.volume.1.share}}; "
@@ -99,7 +99,7 @@ _KOREAN: Final = {
     "empty": "{{f:report.date}}에는 기록된 체결이 없습니다.",
     "breadth": "KRW 마켓 {{f:krw.markets}} 가운데 상승 {{f:krw.advancing}}, 하락 {{f:krw.declining}}입니다.",
     "turnover": "거래대금은 {{f:krw.turnover}}, 체결은 {{f:krw.trades}}입니다.",
-    "turnover_change": "전일 대비 거래대금: {{f:krw.turnover.change}}.",
+    "turnover_change": "전일 대비 거래대금(동일 마켓 기준): {{f:krw.turnover.change}}.",
     "leader": "거래대금 선두: {market} {{f:krw.volume.1.turnover}} (비중 {{f:krw.volume.1.share}}), "
     "종가 {{f:krw.volume.1.close}} ({{f:krw.volume.1.change}}).",
     "leader_shown": "{market} 거래대금 {{f:krw.volume.1.turnover}} (비중 {{f:krw.volume.1.share}}), "

@@ -8,7 +8,8 @@ A KST day is 15:00Z to 15:00Z, so hourly bars tile it. Definitions:
 * **change**: close against the close of its last hourly bar of the KST day before, in percent; where it has no bar
   that day, against the day's first open (the fact's ``of`` says which: ``close`` or ``open``);
 * **range**, by which volatility is ranked: (high - low) / low of the day, in percent;
-* **turnover**: sum of price x size in the quote currency;
+* **turnover**: sum of price x size in the quote currency; its change is that of the markets that traded in every hour
+  of both days;
 * **move** of a price anomaly: the minute's return, or, where only that stood out, its close against the mean close of
   the five minutes before (the fact's ``of`` says which: ``return`` or ``mean``);
 * **set aside**: frames of trades that no parser could read (dead letters), of loads received in the day or bringing
@@ -42,6 +43,8 @@ HOURS: Final = 24
 #: Length of each ranking, KRW markets and others.
 TOP: Final = {"krw": 5, "other": 3}
 TOP_ANOMALIES: Final = 3
+#: Part of a day's KRW turnover that markets comparable with the day before must carry.
+COMPARABLE: Final = Decimal("0.95")
 TOP_GAPS: Final = 5
 _BARS: Final = "gold.ohlcv_1h"
 _ROWS = dict_row
@@ -223,15 +226,30 @@ def _entry(book: _Book, prefix: str, day: Day, rank: int, total: Decimal | None)
 
 
 def _turnover_change(connection: Connection, book: _Book, report_date: date) -> None:
-    """The day's KRW turnover against the day before, where the day before has bars in every hour."""
+    """The KRW turnover of the day against the day before, over the markets that traded in every hour of both.
+
+    No such fact where they carry less than :data:`COMPARABLE` of either day's turnover: the rest was added, delisted or
+    not heard, and would decide the figure.
+    """
     row = connection.execute(
-        "select count(distinct bucket_at), sum(volume_quote) from gold.ohlcv_1h where market like '%%-KRW' "
-        "and bucket_at >= %(before)s and bucket_at < %(start)s and trade_count > 0",
-        _bounds(report_date),
+        """
+        with markets as (
+            select
+                coalesce(sum(volume_quote) filter (where bucket_at < %(start)s), 0) as before,
+                coalesce(sum(volume_quote) filter (where bucket_at >= %(start)s), 0) as today,
+                count(*) = %(hours)s as is_whole
+            from gold.ohlcv_1h
+            where market like '%%-KRW' and bucket_at >= %(before)s and bucket_at < %(end)s and trade_count > 0
+            group by exchange, market
+        )
+        select sum(before) filter (where is_whole), sum(today) filter (where is_whole), sum(before), sum(today)
+        from markets
+        """,
+        {**_bounds(report_date), "hours": 2 * HOURS},
     ).fetchone()
-    today = next((f.value for f in book.facts if f.id == "krw.turnover"), None)
-    if row and row[0] == HOURS and row[1] and today is not None:
-        book.add("krw.turnover.change", (today / row[1] - 1) * 100, "percent", _BARS, signed=True)
+    before, today, all_before, all_today = row or (None,) * 4
+    if before and today and before >= COMPARABLE * all_before and today >= COMPARABLE * all_today:
+        book.add("krw.turnover.change", (today / before - 1) * 100, "percent", _BARS, signed=True)
 
 
 def _charts(connection: Connection, book: _Book, report_date: date) -> None:

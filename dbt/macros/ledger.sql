@@ -96,6 +96,7 @@
     of the scope (see `scope_columns`), from_at (inclusive), to_at (exclusive).
 
     `rules` are those of the mart's config: bucket, look_back and, where they are not the usual ones, scope (series),
+    origin (a time at which a bucket begins, for buckets that don't begin at 00:00 UTC),
     inputs (relations whose dropped past can't be read any more: what would have to be made from it is left as it stands,
     see `record_refusals`), rehydrates (this mart's own name: where its past has been dropped it is made anew by whole
     days, so that what is rolled up from it finds all of it).
@@ -131,7 +132,7 @@
         touched.{{ name }},
         {%- endfor %}
         {%- set last = "touched.until_at - interval '1 microsecond'" %}
-        {%- set reach %}tstzrange({{ floor_to(rules.bucket, 'touched.bucket_at') }}, {{ floor_to(rules.bucket, last) }} + interval '{{ rules.bucket }}' + interval '{{ rules.look_back }}'){% endset %}
+        {%- set reach %}tstzrange({{ floor_to(rules.bucket, 'touched.bucket_at', rules.origin) }}, {{ floor_to(rules.bucket, last, rules.origin) }} + interval '{{ rules.bucket }}' + interval '{{ rules.look_back }}'){% endset %}
         {%- if rules.rehydrates %}
         case
             when touched.bucket_at < {{ floor_of([rules.rehydrates]) }}
@@ -146,9 +147,13 @@
 {% endmacro %}
 
 
-{#- The time since which a mart can be made: all that it reads has been kept since then. -#}
+{#- The time since which a mart can be made: all that it reads has been kept since then. Retention cuts at 00:00 UTC; a
+    bucket that begins before the cut and ends after it can't be made whole. -#}
 {% macro kept_since(rules) -%}
-    {%- if rules.inputs -%}
+    {%- if rules.inputs and rules.origin -%}
+        {%- set last = floor_of(rules.inputs) ~ " + interval '" ~ rules.bucket ~ "' - interval '1 microsecond'" -%}
+        tstzrange({{ floor_to(rules.bucket, last, rules.origin) }} + interval '{{ rules.look_back }}', null)
+    {%- elif rules.inputs -%}
         tstzrange({{ floor_of(rules.inputs) }} + interval '{{ rules.look_back }}', null)
     {%- else -%}
         tstzrange(null, null)
@@ -194,9 +199,9 @@
 {% endmacro %}
 
 
-{#- The start of the bucket that a time lies in; buckets are counted from 00:00 UTC. -#}
-{% macro floor_to(bucket, time) -%}
-    date_bin(interval '{{ bucket }}', {{ time }}, timestamptz '2000-01-01 00:00:00+00')
+{#- The start of the bucket that a time lies in; buckets are counted from 00:00 UTC, or from `origin`. -#}
+{% macro floor_to(bucket, time, origin=none) -%}
+    date_bin(interval '{{ bucket }}', {{ time }}, timestamptz '{{ origin or '2000-01-01 00:00:00+00' }}')
 {%- endmacro %}
 
 

@@ -107,10 +107,12 @@
             won.close as price,
             dollar.close as counter_price,
             rate.close as rate,
-            trim_scale(round(dollar.close / dollar.multiplier * won.multiplier * rate.close, 8)) as counter_price_in_won,
-            trim_scale(
-                round(won.close / (dollar.close / dollar.multiplier * won.multiplier * rate.close) - 1, 8)
-            ) as premium,
+            {{ ratio('dollar.close * won.multiplier * rate.close', 'dollar.multiplier', 8) }} as counter_price_in_won,
+            {{ ratio(
+                'won.close * dollar.multiplier - dollar.close * won.multiplier * rate.close',
+                '(dollar.close * won.multiplier * rate.close)',
+                8
+            ) }} as premium,
             (extract(epoch from won.bucket_at - dollar.closed_at) / 60)::integer as counter_age_minutes,
             (extract(epoch from won.bucket_at - rate.closed_at) / 60)::integer as rate_age_minutes,
             won.asset,

@@ -10,7 +10,7 @@
 {% macro apply_replace_window(target, sql, created) %}
     {%- set rules = config.get('meta') -%}
     {% if created %}
-        {% do run_query("delete from " ~ source('ops', 'build_mark') ~ " where consumer = '" ~ consumer(target) ~ "'") %}
+        {% do forget_builds(target) %}
     {% endif %}
     {% if take_builds(target, rules.upstream) %}
         {% do get_assert_columns_equivalent(sql) %}

@@ -18,7 +18,7 @@ rolled_up as (
     from touched
     inner join lateral (
         select
-            {{ floor_to(bucket, 'shorter.bucket_at') }} as bucket_at,
+            {{ floor_to(bucket, 'shorter.bucket_at', rules.origin) }} as bucket_at,
             (min(array[extract(epoch from shorter.bucket_at), open]))[2] as open,
             max(high) as high,
             min(low) as low,
@@ -34,21 +34,12 @@ rolled_up as (
             and shorter.market = touched.market
             and shorter.bucket_at >= touched.from_at
             and shorter.bucket_at < touched.to_at
-        group by {{ floor_to(bucket, 'shorter.bucket_at') }}
+        group by {{ floor_to(bucket, 'shorter.bucket_at', rules.origin) }}
     ) as bar on true
 )
 
 select * from rolled_up
 {% endmacro %}
-
-
-{#-
-    Volume-weighted average price, rounded half away from zero to 12 decimals. A division has as many decimals as its
-    operands, or 16 digits in all: without the inner rounding fewer than 12, and how many would depend on their spelling.
--#}
-{% macro vwap(volume_quote, volume_base) -%}
-    trim_scale(round(round({{ volume_quote }}, 30) / {{ volume_base }}, 12))
-{%- endmacro %}
 
 
 {#- Every bar is found by its series and start. -#}

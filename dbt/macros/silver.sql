@@ -91,23 +91,10 @@
 {% endmacro %}
 
 
-{#- The markets in silver that no list of their exchange has. Walks the index from market to market. -#}
+{#- The markets in silver that no list of their exchange has. -#}
 {% macro unlisted_markets(target) %}
-    with recursive held as (
-        (select exchange, market from {{ target }} order by exchange, market limit 1)
-        union all
-        select following.exchange, following.market
-        from held
-        cross join lateral (
-            select exchange, market from {{ target }} as silver
-            where (silver.exchange, silver.market) > (held.exchange, held.market)
-            order by exchange, market
-            limit 1
-        ) as following
-    )
-
     select exchange, market
-    from held
+    from ({{ series_of(target) }}) as held
     where exchange in (select listing.exchange from {{ ref('market') }} as listing)
         and (exchange, market) not in (select listing.exchange, listing.market from {{ ref('market') }} as listing)
 {% endmacro %}

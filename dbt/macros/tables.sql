@@ -6,8 +6,18 @@
     {% call statement('begin_alone') %}
         select pg_advisory_xact_lock(hashtextextended('tidemark.dbt:{{ consumer(relation) }}', 0))
     {% endcall %}
-    {#- Hashes and text of rows must not depend on who connects. -#}
-    {% do run_query("set local timezone to 'UTC'; set local work_mem to '64MB'") %}
+    {#- Hashes and text of rows must not depend on who connects. The wait above is bounded by the role's statement_timeout;
+        no lock after it is worth as much patience. -#}
+    {% do run_query(
+        "set local timezone to 'UTC'; set local work_mem to '64MB'; set local lock_timeout to '" ~ var('lock_timeout') ~ "'"
+    ) %}
+{% endmacro %}
+
+
+{#- Begins another transaction after a commit. The driver begins the first by itself, and doesn't see dbt's commit. -#}
+{% macro begin_again(relation) %}
+    {% do run_query('begin') %}
+    {% do begin_alone(relation) %}
 {% endmacro %}
 
 
@@ -24,18 +34,18 @@
 
 
 {#-
-    Creates the model's table from its contract unless it is there (asked under the lock, not of dbt's cache),
-    adds columns that the contract has gained. True when it was created: it has no indexes then, see `finish_table`.
+    Creates the model's table from its contract unless it is there (asked under the lock, not of dbt's cache), and brings
+    one that is there to the contract (macros/contract_changes.sql). True when it was created: it has no indexes then,
+    see `finish_table`.
 -#}
 {% macro ensure_table(relation) %}
     {% set exists = scalar("select to_regclass('" ~ relation.include(database=false) ~ "') is not null") %}
     {% if exists %}
-        {% do add_new_columns(relation) %}
+        {% do follow_contract(relation) %}
     {% else %}
         {% do run_query('create table ' ~ relation ~ get_table_columns_and_constraints()) %}
-        {#- Never revoked: the migrations' default privileges let others read too. -#}
-        {% do apply_grants(relation, config.get('grants'), should_revoke=false) %}
     {% endif %}
+    {% do grant_missing(relation) %}
     {% do document(relation) %}
     {{ return(not exists) }}
 {% endmacro %}
@@ -46,14 +56,6 @@
 {% macro finish_table(relation) %}
     {% do create_indexes(relation) %}
     {% do run_query('analyze ' ~ relation) %}
-{% endmacro %}
-
-
-{% macro add_new_columns(relation) %}
-    {% set present = adapter.get_columns_in_relation(relation) | map(attribute='name') | list %}
-    {% for name, column in model.columns.items() if name not in present %}
-        {% do run_query('alter table ' ~ relation ~ ' add column ' ~ adapter.quote(name) ~ ' ' ~ column.data_type) %}
-    {% endfor %}
 {% endmacro %}
 
 

@@ -34,6 +34,8 @@ SILVER = tuple(f"silver.{name}" for name in (*DATASETS, "duplicate", "superseded
 BARS = tuple(f"gold.ohlcv_{width}" for width in ("1m", "5m", "15m", "1h", "4h", "1d"))
 TABLES = (
     *BARS,
+    "gold.ohlcv_1d_kst",
+    "gold.book_depth_1h",
     "gold.daily_volatility",
     "gold.kimchi_premium_1m",
     "gold.large_trade",
@@ -42,6 +44,7 @@ TABLES = (
     "gold.market_summary_5m",
     "gold.moving_average_1d",
     "gold.price_anomaly_1m",
+    "gold.receipt_latency_1h",
     "gold.suspect_premium_1m",
     "gold.technical_indicator_1h",
     "gold.volume_anomaly_1h",
@@ -53,10 +56,14 @@ VIEWS = (
     "gold.data_coverage",
     "gold.history_1d",
     "gold.history_1h",
+    "gold.market",
+    "gold.ohlcv",
     "gold.ohlcv_reconciliation",
     "gold.trade_hourly",
 )
 GOLD = (*TABLES, *VIEWS)
+#: Models whose relation has another name: no two models of a dbt project share one.
+ALIASES = {"gold_market": "market"}
 #: What a test about bars builds: dbt names, in place of "trade+", which is most of gold.
 BARS_OF_TRADES = ("trade", *(name.removeprefix("gold.") for name in BARS), "price_anomaly_1m", "volume_anomaly_1h")
 
@@ -135,13 +142,13 @@ class Warehouse:
     def run(self, *select: str) -> None:
         """``dbt run``, which must succeed."""
         result = self.dbt("run", *(["--select", *select] if select else []))
-        assert result.success, _failures(result)
+        assert result.success, failures(result)
 
     def fails(self, *select: str) -> str:
         """``dbt run``, which must fail; returns what it said."""
         result = self.dbt("run", *(["--select", *select] if select else []))
         assert not result.success, "dbt succeeded, and should not have"
-        return _failures(result)
+        return failures(result)
 
     def run_apart(self, *select: str) -> subprocess.Popen[bytes]:
         """``dbt run`` in a process of its own."""
@@ -171,7 +178,8 @@ class Warehouse:
         return {name: [r["row"] for r in self.rows(query.format(name))] for name in relations}
 
 
-def _failures(result: dbtRunnerResult) -> str:
+def failures(result: dbtRunnerResult) -> str:
+    """What a command of dbt said that failed."""
     bad = [r for r in getattr(result.result, "results", []) if r.status not in ("success", "pass")]
     return "\n".join(f"{r.node.unique_id}: {r.message}" for r in bad) or str(result.exception)
 
@@ -188,7 +196,7 @@ def _dbt(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFacto
             connection.execute(f"create table raw.{dataset}_v1_any partition of raw.{dataset}_v1 default".encode())
             connection.execute(f"grant select on raw.{dataset}_v1_any to tidemark_dbt".encode())
     result = dbt("run")
-    assert result.success, _failures(result)
+    assert result.success, failures(result)
     dbt.compile_checks()
     with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as connection:
         _move(connection, database, template)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from datetime import timedelta
 from decimal import Decimal
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.transform.conftest import BARS, BARS_OF_TRADES, GOLD, Warehouse
-from tests.transform.rows import Row, at, candle, orderbook, snapshot, trade
+from tests.transform.rows import Row, at, candle, listing, orderbook, snapshot, ticker, trade
 
 _MS = int(at("10:00").timestamp() * 1000)
 
@@ -291,3 +292,198 @@ def test_a_trade_forty_days_late_changes_each_bar_by_exactly_that_trade(warehous
         assert (new["high"], new["low"]) == (max(old["high"], Decimal(1003)), min(old["low"], Decimal(1003)))
     assert set(GOLD) > set(BARS)
     warehouse.check()
+
+
+def test_means_of_large_prices_have_the_decimals_that_their_contract_says(warehouse: Warehouse) -> None:
+    """16 digits, which is what a division of PostgreSQL has, leave 8 decimals of 100,000,000 won and none of 10^16."""
+    warehouse.load(
+        "candle",
+        [
+            candle(
+                at("00:00") - timedelta(days=n), "1", at("00:00"), "1d", source="rest",
+                **dict.fromkeys(("open", "high", "low", "close"), close),
+            )
+            for n, close in enumerate(("101941233", "101941234", "101941233") * 20)
+        ],
+    )  # fmt: skip
+    big = {"market": "BIG-KRW"}
+    warehouse.load("trade", [trade(n, at("14:40"), "10000000000000001", **big) for n in range(3)])
+    warehouse.load("trade", [trade(9, at("14:41"), "10000000000000002", **big)])
+    top = {"ask_prices": ["123456789.00000002"], "bid_prices": ["123456789.00000001"]}
+    warehouse.load("orderbook", [orderbook(at("14:40"), "2", "1", **top, ask_sizes=["1"], bid_sizes=["2"], **big)])
+    warehouse.run("candle", *BARS_OF_TRADES, "orderbook", "history_1d", "moving_average_1d", "trade_hourly")
+
+    def text(query: str) -> str:
+        ((value,),) = (row.values() for row in warehouse.rows(query))
+        return str(value)
+
+    latest = "where market = 'BTC-KRW' order by bucket_at desc limit 1"
+    assert text(f"select ma_60::text from gold.moving_average_1d {latest}") == "101941233.333333333333"
+    assert text("select mean_trade_quote::text from gold.trade_hourly") == "10000000000000001.25"
+    assert text("select mid_price::text from silver.orderbook") == "123456789.000000015"
+    assert text("select weighted_mid_price::text from silver.orderbook") == "123456789.000000016667"
+
+
+def test_days_of_seoul_begin_at_three_in_the_afternoon(warehouse: Warehouse) -> None:
+    days = (("14:59", "100"), ("15:00", "110"), ("38:59", "90"))
+    warehouse.load("trade", [trade(n, at(clock), price) for n, (clock, price) in enumerate(days)])
+    warehouse.run(*BARS_OF_TRADES, "ohlcv_1d_kst")
+    columns = "open::int, high::int, low::int, close::int, trade_count"
+    assert _bars(warehouse, "gold.ohlcv_1d_kst", columns) == [
+        (at("15:00") - timedelta(days=1), 100, 100, 100, 100, 1),
+        (at("15:00"), 110, 110, 90, 90, 2),
+    ]
+    # A late trade changes its day alone; a day of which retention has dropped a part stays as it was.
+    warehouse.load("trade", [trade(7, at("20:00"), "200"), trade(8, at("10:00"), "50")])
+    warehouse.connection.execute(
+        "update ops.retention set floor_at = %s where relation = 'gold.ohlcv_1h'", [at("00:00")]
+    )
+    warehouse.run(*BARS_OF_TRADES, "ohlcv_1d_kst")
+    assert _bars(warehouse, "gold.ohlcv_1d_kst", columns) == [
+        (at("15:00") - timedelta(days=1), 100, 100, 100, 100, 1),
+        (at("15:00"), 110, 200, 90, 90, 3),
+    ]
+
+
+WIDTHS = ("1m", "5m", "15m", "1h", "4h", "1d", "1d_kst")
+
+
+def _verdicts(warehouse: Warehouse, first: int, last: int, status: str, *identities: int) -> None:
+    """What identities (3 and 4 where none is named) say of the hours from ``first`` to ``last`` of the test day."""
+    for hour, one in itertools.product(range(first, last + 1), identities or (3, 4)):
+        warehouse.connection.execute(
+            """insert into ops.completeness (exchange, dataset, hour_at, identity, status)
+            values ('upbit', 'trade', %s, %s, %s)
+            on conflict (exchange, dataset, hour_at, identity) do update set status = excluded.status""",
+            [at("00:00") + timedelta(hours=hour), one, status],
+        )
+
+
+def _finals(warehouse: Warehouse, clock: str) -> set[str]:
+    """The widths whose bar with a moment in it is final."""
+    rows = warehouse.rows(
+        """select distinct on (width) width, is_final from gold.ohlcv where bucket_at <= %s
+        order by width, bucket_at desc""",
+        at(clock),
+    )
+    assert {row["width"] for row in rows} == set(WIDTHS)
+    return {row["width"] for row in rows if row["is_final"]}
+
+
+def test_a_bar_is_final_when_it_is_over_and_its_hours_are_proven(warehouse: Warehouse) -> None:
+    warehouse.load("trade", [trade(1, at("14:40")), trade(2, at("15:10"))])
+    warehouse.run(*BARS_OF_TRADES, "ohlcv_1d_kst")
+    assert _finals(warehouse, "14:40") == set()  # nothing is checked yet
+    _verdicts(warehouse, 14, 14, "green")
+    assert _finals(warehouse, "14:40") == set(WIDTHS[:4])
+    _verdicts(warehouse, 12, 15, "green")
+    assert _finals(warehouse, "14:40") == set(WIDTHS[:5])
+    _verdicts(warehouse, 15, 15, "open", 5)
+    assert _finals(warehouse, "14:40") == set(WIDTHS[:4])
+    _verdicts(warehouse, 0, 23, "green")
+    _verdicts(warehouse, 0, 23, "green", 5)
+    assert _finals(warehouse, "14:40") == set(WIDTHS[:6])
+    _verdicts(warehouse, -9, -1, "green")
+    assert _finals(warehouse, "14:40") == set(WIDTHS)
+    _verdicts(warehouse, 14, 14, "red", 5)
+    assert _finals(warehouse, "14:40") == set()
+
+
+def test_a_bar_that_is_not_over_is_not_final(warehouse: Warehouse) -> None:
+    (row,) = warehouse.rows("select date_trunc('day', now()) as day, now() as now")
+    warehouse.load("trade", [trade(1, row["now"], received_at=row["now"])])
+    warehouse.run(*BARS_OF_TRADES)
+    warehouse.connection.execute(
+        """insert into ops.completeness (exchange, dataset, hour_at, identity, status)
+        select 'upbit', 'trade', %s + hour * interval '1 hour', identity, 'green'
+        from generate_series(0, 23) as hour, generate_series(3, 4) as identity""",
+        [row["day"]],
+    )
+    assert warehouse.rows("select is_final from gold.ohlcv where width = '1d'") == [{"is_final": False}]
+
+
+def test_bars_for_people_have_as_many_decimals_as_they_read(warehouse: Warehouse) -> None:
+    trades = [
+        trade(1, at("10:00"), "105245812", size="0.123456789"),
+        trade(2, at("10:00"), "105245813", size="0.2"),
+        trade(3, at("10:00"), "0.00012345", size="3", market="XRP-BTC"),
+        trade(4, at("10:00"), "2.105", size="1.5", market="XRP-USDT"),
+    ]
+    warehouse.load("trade", trades)
+    warehouse.run(*BARS_OF_TRADES)
+    columns = "market, vwap::text, volume_base::text, volume_quote::text, to_char(kst_at, 'HH24:MI') as kst"
+    rows = warehouse.rows(f"select {columns} from gold.ohlcv where width = '1h' order by market")
+    assert [tuple(row.values()) for row in rows] == [
+        ("BTC-KRW", "105245813", "0.32345679", "34042473", "19:00"),
+        ("XRP-BTC", "0.00012345", "3.00000000", "0.00037035", "19:00"),
+        ("XRP-USDT", "2.105", "1.50000000", "3.16", "19:00"),
+    ]
+
+
+def test_the_depth_of_the_book_by_hour(warehouse: Warehouse) -> None:
+    """Of the best five and ten levels; a book that comes late changes its hour."""
+    twelve = {
+        "ask_prices": [str(101 + n) for n in range(12)],
+        "ask_sizes": ["1"] * 12,
+        "bid_prices": [str(99 - n) for n in range(12)],
+        "bid_sizes": ["2"] * 12,
+    }
+    warehouse.load("orderbook", [orderbook(at("10:10"), "101", "99", **twelve), orderbook(at("11:00"), "101", "99")])
+    warehouse.run("orderbook", "book_depth_1h")
+    depths = "mean_ask_depth_5::float, mean_bid_depth_10::float, mean_best_bid_size::float"
+    columns = f"book_count, mean_spread_bps::float, {depths}"
+    assert _bars(warehouse, "gold.book_depth_1h", columns) == [
+        (at("10:00"), 1, 200, 5, 20, 2),
+        (at("11:00"), 1, 200, 3.5, 3.5, 0.5),
+    ]
+    warehouse.load("orderbook", [orderbook(at("10:20"), "102", "100")])
+    warehouse.run("orderbook", "book_depth_1h")
+    spread = float(round((Decimal(200) + Decimal(20000) / Decimal(101)) / 2, 4))
+    assert _bars(warehouse, "gold.book_depth_1h", columns)[0] == (at("10:00"), 2, spread, 4.25, 11.75, 1.25)
+
+
+def test_how_long_messages_took_by_hour_exchange_and_dataset(warehouse: Warehouse) -> None:
+    """Of the sockets; a message that arrives later is in its hour's percentiles after the next build."""
+
+    def heard(number: int, ms: int, market: str = "BTC-KRW", **more: Any) -> Row:
+        moment = at("10:00") + timedelta(minutes=number)
+        return trade(number, moment, market=market, received_at=moment + timedelta(milliseconds=ms), **more)
+
+    warehouse.load("trade", [heard(n, 10 * n, "ETH-KRW" if n % 2 else "BTC-KRW") for n in range(1, 11)])
+    warehouse.load("trade", [heard(30, 3_000_000, source="rest")])
+    late = at("10:59:59.9")
+    warehouse.load("ticker", [ticker(late, "1", received_at=late + timedelta(microseconds=1500))])
+    warehouse.run("trade", "ticker", "orderbook", "receipt_latency_1h")
+    figures = ", ".join(f"{name}_ms::float" for name in ("min", "p50", "p90", "p99", "max"))
+    query = f"select dataset, bucket_at, message_count, {figures} from gold.receipt_latency_1h order by dataset"
+    assert [tuple(row.values()) for row in warehouse.rows(query)] == [
+        ("ticker", at("10:00"), 1, 1.5, 1.5, 1.5, 1.5, 1.5),
+        ("trade", at("10:00"), 10, 10, 50, 90, 100, 100),
+    ]
+    warehouse.load("trade", [heard(40, 5000, "XRP-KRW")])
+    warehouse.run("trade", "receipt_latency_1h")
+    assert [tuple(row.values()) for row in warehouse.rows(query)][1][2:] == (11, 10, 60, 100, 5000, 5000)
+
+
+def test_what_exchanges_list_and_what_it_is_called(warehouse: Warehouse) -> None:
+    perpetual = {"exchange": "okx", "instrument": "swap", "state": "live", "english_name": None, "tick_size": "0.10"}
+    perpetual |= {"base": "BTC", "quote": "USDT", "underlying_kind": "coin", "contract_size": "0.010"}
+    names = {"korean_name": "비트코인", "english_name": "Bitcoin", "warning": True, "cautions": {"VOLUME": True}}
+    warehouse.load(
+        "market",
+        [
+            listing("BTC-KRW", at("10:00"), **names),
+            listing("OLD-KRW", at("06:00")),
+            listing("BTC-USDT", at("10:00"), **perpetual, begins_at=at("08:00")),
+        ],
+    )
+    warehouse.run("market", "asset", "gold_market")
+    columns = "exchange, market, korean_name, english_name, instrument, kind, state, warning, is_listed, listed_at"
+    columns += ", first_seen_at, contract_size::text, tick_size::text"
+    rows = warehouse.rows(f"select {columns} from gold.market order by exchange, market")
+    bitcoin, first = ("비트코인", "Bitcoin"), at("10:00")
+    assert [tuple(row.values()) for row in rows] == [
+        ("okx", "BTC-USDT", *bitcoin, "swap", "coin", "live", None, True, at("08:00"), first, "0.01", "0.1"),
+        ("upbit", "BTC-KRW", *bitcoin, "spot", "coin", None, True, True, None, first, None, None),
+        ("upbit", "OLD-KRW", None, "Old", "spot", "coin", None, None, False, None, at("06:00"), None, None),
+    ]

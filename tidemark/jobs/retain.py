@@ -17,6 +17,7 @@ from tidemark.lake.store import ObjectStore, open_store
 from tidemark.settings import Settings
 from tidemark.warehouse import retention
 from tidemark.warehouse.connection import Connection, connect
+from tidemark.warehouse.definition_change import DefinitionHeldError
 from tidemark.warehouse.retention import Due
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def run(settings: Settings, *, dry_run: bool = False, now: datetime | None = Non
     """
     summary = RetainSummary(dry_run)
     with connect(settings.warehouse.url, "retain") as connection:
-        connection.execute("SET lock_timeout TO '30s'")
+        connection.execute("SET lock_timeout TO '30s'")  # a build of the same table; readers are waited for briefly
         tables = retention.due(connection, now or datetime.now(UTC))
         store = open_store(settings.lake)
         for table in tables:
@@ -90,10 +91,15 @@ def _clear_raw(connection: Connection, store: ObjectStore, settings: Settings, t
     stays, gone = [], 0
     for day, partition in days:
         reason = retention.why_raw_stays(connection, table, day, lake)
+        if not reason and not dry_run:
+            try:
+                gone += retention.drop_raw_day(connection, table, day, partition)
+            except DefinitionHeldError as error:
+                reason = str(error)
+        elif not reason:
+            gone += 1
         if reason:
             stays.append(f"{day} because {reason}")
-        else:
-            gone += dry_run or retention.drop_raw_day(connection, table, day, partition)
     return Outcome(table.relation, table.before, gone, stays=tuple(stays))
 
 

@@ -29,6 +29,11 @@ class Front:
         """A line for the shell that asks the marts something."""
         return f"psql {self.layout.postgres.url(user=naming.ROLE_GOLD_READER)} -c '{_QUERY}'"
 
+    @property
+    def psql_ops(self) -> str:
+        """The same for people on call: every schema, read-only."""
+        return f"psql {self.layout.postgres.url(user=naming.ROLE_OPS_READER)}"
+
     def write_index(self) -> None:
         """Write the index page; its figures are asked for when somebody looks."""
         write_index(self.layout.pages_root, self._links(), self.psql)
@@ -43,6 +48,7 @@ class Front:
             "Data quality": f"{pages}/quality/",
             "All pages": f"{pages}/",
             "PostgreSQL": self.psql,
+            "  on call": f"{self.psql_ops}   (reads ops, gold, silver and raw)",
         }
         console.print()
         for name, address in lines.items():  # not folded: they are there to be copied

@@ -83,7 +83,7 @@ class Layout:
             self.settings.local.pages_port,
             self.logs / "pages.log",
             self.pages_root,
-            self.postgres.url(user=naming.ROLE_LOADER),
+            self.postgres.url(user=naming.ROLE_OPS_READER),
         )
 
     def epoch(self, memory: bool) -> int:

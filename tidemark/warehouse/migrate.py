@@ -1,7 +1,9 @@
 """The warehouse brought up to date: the database, numbered SQL files, and the raw tables that the contracts declare.
 
 Lives here: applying what is missing, in order, each file in a transaction of its own, one migrator at a time, and
-refusing what was changed afterwards. Doesn't: the SQL (``migrations``, ``contracts``), topics (``jobs.migrate``).
+refusing what was changed afterwards. A definition changes under a lock that is asked for briefly and often, so that
+open transactions of readers don't make other readers wait. Doesn't: the SQL (``migrations``, ``contracts``), topics
+(``jobs.migrate``).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from tidemark.contracts import CONTRACTS, Contract
 from tidemark.contracts.render import postgres_ddl
 from tidemark.settings import WarehouseSettings
 from tidemark.warehouse.connection import Connection, WarehouseError, connect, database_name
+from tidemark.warehouse.definition_change import DefinitionHeldError, change_definition
 from tidemark.warehouse.reference import put_asset_overrides
 
 log = logging.getLogger(__name__)
@@ -40,6 +43,8 @@ CREATE TABLE IF NOT EXISTS ops.migration (
 );
 COMMENT ON TABLE ops.migration IS 'Migrations and contracts that this database has, with the SHA-256 of their SQL.';
 """
+#: How often a change asks for its lock before it gives up: three minutes in all.
+_ATTEMPTS: Final = 60
 _COLUMNS: Final = """
 SELECT attname, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute
 WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
@@ -105,6 +110,7 @@ def _set_passwords(connection: Connection, settings: WarehouseSettings) -> None:
         naming.ROLE_LOADER: str(loader.get("password") or "") if loader.get("user") == naming.ROLE_LOADER else "",
         naming.ROLE_DBT: settings.dbt_password.get_secret_value(),
         naming.ROLE_GOLD_READER: settings.gold_reader_password.get_secret_value(),
+        naming.ROLE_OPS_READER: settings.ops_reader_password.get_secret_value(),
     }
     for role, password in passwords.items():
         if password:
@@ -202,7 +208,7 @@ def _apply_contract(connection: Connection, contract: Contract, known: dict[str,
         return False
     grants = f"""
     GRANT SELECT, INSERT ON {naming.raw_table(contract.dataset)} TO {naming.ROLE_LOADER};
-    GRANT SELECT ON {naming.raw_table(contract.dataset)} TO {naming.ROLE_DBT};
+    GRANT SELECT ON {naming.raw_table(contract.dataset)} TO {naming.ROLE_DBT}, {naming.ROLE_OPS_READER};
     """
     with connection.transaction():
         added = _added_columns(connection, contract, ddl) if name in known else ""
@@ -234,14 +240,19 @@ def _added_columns(connection: Connection, contract: Contract, ddl: str) -> str:
 
 def _run(connection: Connection, name: str, version: int, text: str, statements: str) -> None:
     """Run ``statements`` and record ``name`` with the checksum of ``text``, both or neither."""
+
+    def change() -> None:
+        connection.execute(statements.encode())
+        connection.execute(
+            """INSERT INTO ops.migration (name, version, checksum) VALUES (%s, %s, %s)
+            ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now()""",
+            [name, version, _checksum(text)],
+        )
+
     try:
-        with connection.transaction():
-            connection.execute(statements.encode())
-            connection.execute(
-                """INSERT INTO ops.migration (name, version, checksum) VALUES (%s, %s, %s)
-                ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now()""",
-                [name, version, _checksum(text)],
-            )
+        change_definition(connection, f"migration {name}", change, attempts=_ATTEMPTS)
+    except DefinitionHeldError as error:
+        raise MigrationError(str(error)) from error
     except psycopg.Error as error:
         raise MigrationError(f"migration {name} failed and was rolled back: {error}") from error
     log.info("applied %s", name)

@@ -16,8 +16,11 @@ from psycopg import sql
 
 from tidemark import naming
 from tidemark.warehouse.connection import Connection
+from tidemark.warehouse.definition_change import change_definition
 
 _DAY: Final = timedelta(days=1)
+#: How often dropping a day asks for its lock before the day stays until the next run.
+_ATTEMPTS: Final = 10
 #: What is rolled up from minutes made anew must still be there when the trades are.
 _AT_LEAST_AS_LONG_AS_TRADES: Final = ("gold.ohlcv_5m", "gold.ohlcv_15m", "gold.ohlcv_1h")
 
@@ -168,10 +171,18 @@ def why_rows_stay(connection: Connection, table: Due) -> str:
 
 
 def drop_raw_day(connection: Connection, table: Due, day: date, partition: str) -> bool:
-    """Drop one partition of raw; False when it was gone already."""
+    """Drop one partition of raw; False when it was gone already.
+
+    Raises:
+        DefinitionHeldError: open transactions read the table for half a minute.
+    """
     parent = table.relation.partition(".")[2]
-    row = connection.execute("SELECT ops.drop_raw_partition(%s, %s, %s)", [parent, partition, day]).fetchone()
-    return bool(row and row[0])
+
+    def drop() -> bool:
+        row = connection.execute("SELECT ops.drop_raw_partition(%s, %s, %s)", [parent, partition, day]).fetchone()
+        return bool(row and row[0])
+
+    return change_definition(connection, f"retention of {table.relation} {day}", drop, attempts=_ATTEMPTS)
 
 
 def prune(connection: Connection, table: Due, before: datetime) -> int:

@@ -82,7 +82,7 @@ days as (
         high,
         low,
         close,
-        trim_scale(round(close / open - 1, 8)) as return,
+        {{ ratio('close - open', 'open', 8) }} as return,
         {{ rounded_digits('volatility') }} as volatility,
         z,
         trim_scale(percentile) as percentile,

@@ -48,7 +48,7 @@ large as (
     select
         dealt.*,
         watched.threshold,
-        trim_scale(round(dealt.price * dealt.size / watched.threshold, 4)) as times_threshold
+        {{ ratio('dealt.price * dealt.size', 'watched.threshold', 4) }} as times_threshold
     from watched
     inner join lateral (
         with within as materialized (

@@ -56,7 +56,7 @@ stats as (
         high_price,
         low_price,
         prices_since,
-        trim_scale(round(last_price / nullif(open_price, 0) - 1, 8)) as change,
+        {{ ratio('last_price - open_price', 'nullif(open_price, 0)', 8) }} as change,
         volume_base_24h,
         volume_quote_24h,
         trim_scale(round(turnover, 8)) as turnover_24h,
@@ -64,9 +64,9 @@ stats as (
             when turnover is not null
                 then rank() over (partition by exchange, quote, bucket_at order by turnover desc nulls last)
         end as turnover_rank,
-        trim_scale(round(
-            turnover / nullif(sum(turnover) over (partition by exchange, quote, bucket_at), 0), 6
-        )) as turnover_share
+        {{ ratio(
+            'turnover', 'nullif(sum(turnover) over (partition by exchange, quote, bucket_at), 0)', 6
+        ) }} as turnover_share
     from turned_over
 )
 

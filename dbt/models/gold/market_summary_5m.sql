@@ -64,13 +64,13 @@ summaries as (
         bars.high,
         bars.low,
         bars.close,
-        trim_scale(round(bars.close / bars.open - 1, 8)) as return,
-        trim_scale(round((bars.high - bars.low) / bars.low, 8)) as range,
+        {{ ratio('bars.close - bars.open', 'bars.open', 8) }} as return,
+        {{ ratio('bars.high - bars.low', 'bars.low', 8) }} as range,
         bars.volume_base,
         bars.volume_quote,
         bars.vwap,
         bars.trade_count,
-        trim_scale(round(bars.buy_volume_base / bars.volume_base, 6)) as buy_share,
+        {{ ratio('bars.buy_volume_base', 'bars.volume_base', 6) }} as buy_share,
         {{ rounded_digits('moved.realized_volatility') }} as realized_volatility,
         book.book_count,
         book.mean_spread_bps,
@@ -82,8 +82,8 @@ summaries as (
     cross join lateral (
         select
             count(*) as book_count,
-            trim_scale(round(avg(orderbook.spread / orderbook.mid_price) * 10000, 4)) as mean_spread_bps,
-            trim_scale(round(avg(orderbook.imbalance), 6)) as mean_imbalance,
+            {{ mean('orderbook.spread * 10000 / orderbook.mid_price', 4) }} as mean_spread_bps,
+            {{ mean('orderbook.imbalance', 6) }} as mean_imbalance,
             (max(array[extract(epoch from orderbook.event_at), orderbook.mid_price]))[2] as last_mid_price
         from {{ ref('orderbook') }} as orderbook
         where orderbook.exchange = bars.exchange

@@ -32,7 +32,7 @@ averaged as (
         {%- for width in widths %}
         case
             when count(*) over days_{{ width }} >= {{ (width * 0.9) | round(0, 'ceil') | int }}
-                then trim_scale(round(avg(day.close) over days_{{ width }}, 12))
+                then {{ mean('day.close', 12, 'days_' ~ width) }}
         end as ma_{{ width }},
         {%- endfor %}
         day.is_ours

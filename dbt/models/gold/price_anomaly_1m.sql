@@ -39,7 +39,8 @@ observed as (
             avg(log_return) over hour_before as mean_return,
             stddev_samp(log_return) over hour_before as spread,
             array_agg(log_return) over hour_before as sample,
-            avg(close) over five_minutes_before as mean_close
+            sum(close) over five_minutes_before as sum_close,
+            count(close) over five_minutes_before as closes
         from (
             select
                 bucket_at,
@@ -74,8 +75,8 @@ observed as (
 measured as (
     select
         *,
-        trim_scale(round(close / previous_close - 1, 8)) as return,
-        trim_scale(round(close / mean_close - 1, 8)) as deviation_from_5m_mean,
+        {{ ratio('close - previous_close', 'previous_close', 8) }} as return,
+        {{ ratio('close * closes - sum_close', 'sum_close', 8) }} as deviation_from_5m_mean,
         case
             when returns >= {{ var('price_anomaly_min_bars') }}
                 then {{ rounded_score('(log_return - mean_return) / greatest(spread, ' ~ least_spread ~ ')') }}

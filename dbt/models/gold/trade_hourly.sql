@@ -29,7 +29,7 @@ select
     trade_count,
     volume_base,
     volume_quote,
-    trim_scale(round(volume_quote / trade_count, 8)) as mean_trade_quote,
-    trim_scale(round(buy_volume_base / volume_base, 6)) as buy_share,
-    trim_scale(round(volume_quote / sum(volume_quote) over (partition by exchange, market, kst_date), 6)) as day_share
+    {{ ratio('volume_quote', 'trade_count', 8) }} as mean_trade_quote,
+    {{ ratio('buy_volume_base', 'volume_base', 6) }} as buy_share,
+    {{ ratio('volume_quote', 'sum(volume_quote) over (partition by exchange, market, kst_date)', 6) }} as day_share
 from placed

@@ -92,7 +92,7 @@ suspects as (
     select
         measured.*,
         middle.median_volume_base,
-        trim_scale(round(volume_base / median_volume_base, 4)) as ratio_to_median
+        {{ ratio('volume_base', 'median_volume_base', 4) }} as ratio_to_median
     from measured
     inner join lateral (
         select percentile_disc(0.5) within group (order by value) as median_volume_base

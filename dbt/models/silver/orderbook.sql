@@ -7,6 +7,7 @@
     'best_ask_price', 'best_ask_size', 'best_bid_price', 'best_bid_size',
     'spread', 'mid_price', 'weighted_mid_price',
     'total_ask_size', 'total_bid_size', 'imbalance', 'ask_levels', 'bid_levels',
+    'ask_depth_5', 'bid_depth_5', 'ask_depth_10', 'bid_depth_10',
     'level', 'stream_type', 'update_id', 'extra',
 ] + contract_envelope() + ['content_hash'] -%}
 
@@ -30,6 +31,8 @@ topped as (
         ask_sizes[1] as best_ask_size,
         bid_prices[1] as best_bid_price,
         bid_sizes[1] as best_bid_size,
+        {{ book_depths('ask_sizes') }} as ask_depths,
+        {{ book_depths('bid_sizes') }} as bid_depths,
         {{ content_hash(content) }} as content_hash,
         {{ violation('orderbook', ref('market')) }} as violation
     from arrived
@@ -47,19 +50,19 @@ measured as (
         trim_scale(best_bid_price) as best_bid_price,
         trim_scale(best_bid_size) as best_bid_size,
         trim_scale(best_ask_price - best_bid_price) as spread,
-        trim_scale((best_ask_price + best_bid_price) / 2) as mid_price,
-        trim_scale(round(
-            (best_bid_price * best_ask_size + best_ask_price * best_bid_size)
-            / nullif(best_ask_size + best_bid_size, 0),
-            12
-        )) as weighted_mid_price,
+        trim_scale((best_ask_price + best_bid_price) * 0.5) as mid_price,
+        {{ ratio(
+            'best_bid_price * best_ask_size + best_ask_price * best_bid_size', 'nullif(best_ask_size + best_bid_size, 0)', 12
+        ) }} as weighted_mid_price,
         trim_scale(total_ask_size) as total_ask_size,
         trim_scale(total_bid_size) as total_bid_size,
-        trim_scale(round(
-            (total_bid_size - total_ask_size) / nullif(total_bid_size + total_ask_size, 0), 6
-        )) as imbalance,
+        {{ ratio('total_bid_size - total_ask_size', 'nullif(total_bid_size + total_ask_size, 0)', 6) }} as imbalance,
         cardinality(ask_prices) as ask_levels,
         cardinality(bid_prices) as bid_levels,
+        trim_scale(ask_depths[1]) as ask_depth_5,
+        trim_scale(bid_depths[1]) as bid_depth_5,
+        trim_scale(ask_depths[2]) as ask_depth_10,
+        trim_scale(bid_depths[2]) as bid_depth_10,
         trim_scale(level) as level,
         stream_type,
         update_id,

@@ -29,7 +29,9 @@ layers as (
 lagging_builds as (
     select build_id
     from {{ source('ops', 'build_mark') }}
-    where consumer like 'gold.ohlcv\_%'
+    where consumer in (
+            'gold.ohlcv_1m', 'gold.ohlcv_5m', 'gold.ohlcv_15m', 'gold.ohlcv_1h', 'gold.ohlcv_4h', 'gold.ohlcv_1d'
+        )
     group by build_id
     having count(*) < 6
 ),

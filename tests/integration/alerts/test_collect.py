@@ -55,9 +55,27 @@ def test_rankings_and_totals_keep_krw_apart(warehouse: Warehouse, loader: Connec
     counts = [facts.value(f"krw.{name}") for name in ("markets", "advancing", "declining", "unchanged")]
     assert counts == [5, 3, 1, 1]
     assert facts.by_id["other.gainer.1.close"].of == "BTC"
-    assert facts.by_id["krw.turnover.change"].value.quantize(Decimal("0.0001")) == Decimal("0.0052")
+    assert facts.by_id["krw.turnover.change"].value.quantize(Decimal("0.0000001")) == Decimal("0.0000024")
     share = sum(entry["share"].value for entry in facts.ranked("krw.volume"))
     assert share.quantize(Decimal("0.000001")) == 100
+
+
+def test_turnover_is_compared_over_the_same_markets(warehouse: Warehouse, loader: Connection) -> None:
+    """A market that was heard in one of the two days says nothing of how turnover changed."""
+    for hour in range(-24, 24):
+        warehouse.bar("BTC-KRW", hour, "100", "100", "100", "100", "1000" if hour < 0 else "900")
+    assert collect(loader, DATE).by_id["krw.turnover.change"].value == -10
+    # Added in the evening of the day before: in both days, whole in one.
+    for hour in range(-1, 24):
+        warehouse.bar("ETH-KRW", hour, "100", "100", "100", "100", "400")
+    assert collect(loader, DATE).get("krw.turnover.change") is None
+
+
+def test_a_market_of_little_turnover_is_left_out_of_the_comparison(warehouse: Warehouse, loader: Connection) -> None:
+    for hour in range(-24, 24):
+        warehouse.bar("BTC-KRW", hour, "100", "100", "100", "100", "1000" if hour < 0 else "1100")
+    warehouse.bar("0G-KRW", 3, "100", "100", "100", "100", "500")
+    assert collect(loader, DATE).by_id["krw.turnover.change"].value == 10
 
 
 def test_anomalies_are_counted_and_the_largest_named(warehouse: Warehouse, loader: Connection) -> None:

@@ -3,6 +3,7 @@ hole shows, and nothing is left running."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -18,6 +19,7 @@ from tidemark.exchanges import registry
 from tidemark.jobs import completeness, rebuild
 from tidemark.lake.store import open_store
 from tidemark.local.day import Day, yesterday
+from tidemark.settings import PROJECT_ROOT
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1200)]
 
@@ -30,6 +32,7 @@ CANDLE = ("open", "high", "low", "close", "volume", "value")
 OWN = {
     "suspect_premium_1m": set(),  # the simulated coins are what their names say
     "kimchi_premium_1m": {"upbit"},
+    "book_depth_1h": {"upbit", "binance"},  # OKX's books are not subscribed
     "market_summary_5m": set(MARKETS),
     "price_anomaly_1m": {"upbit"},
 }
@@ -223,6 +226,16 @@ def test_readers_may_read_gold_and_nothing_else(up: Platform) -> None:
     for forbidden in ("delete from gold.ohlcv_1h", "select * from silver.trade limit 1", "create table gold.x (y int)"):
         with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction)):
             up.rows(forbidden, user="tidemark_gold_ro")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.ko.md"])
+def test_readmes_first_queries_answer(up: Platform, page: str) -> None:
+    """As they are written, as the roles that the page names."""
+    text = (PROJECT_ROOT / page).read_text("utf-8")
+    (bars,) = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+    assert up.rows(bars, user="tidemark_gold_ro"), page
+    ((role, query),) = re.findall(r'psql postgresql://(\w+)@\S+ -c "([^"]+)"', text)
+    up.rows(query, user=role)
 
 
 def test_planted_anomalies_of_size_are_found(up: Platform, day: Day) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ import pytest
 from tests.integration.warehouse.place import Place
 from tidemark.contracts import CONTRACTS, Field, Kind
 from tidemark.settings import WarehouseSettings
+from tidemark.warehouse import definition_change
 from tidemark.warehouse import migrate as module
 from tidemark.warehouse.connection import WarehouseError, connect
 from tidemark.warehouse.migrate import MigrationError, migrate
@@ -189,6 +191,33 @@ def test_a_column_that_the_contract_gained_is_added(place: Place, monkeypatch: p
     assert migrate(place.settings.warehouse).applied == ()
 
 
+def test_a_change_waits_for_readers_and_lets_others_pass(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An open transaction on a table that gains a column: others read on, and the change comes when it ends."""
+    monkeypatch.setattr(definition_change, "PAUSE_S", 0.2)
+    monkeypatch.setattr(definition_change, "LOCK_TIMEOUT_S", 0.3)
+    _with(monkeypatch, Field("fee", Kind.DECIMAL, "What it cost."))
+    reader, other = place.connect("tidemark_dbt"), place.connect("tidemark_ops_ro")
+    pid = reader.info.backend_pid
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM raw.trade_v1")
+    with ThreadPoolExecutor(1) as pool:
+        change = pool.submit(migrate, place.settings.warehouse)
+        for _ in range(20):
+            begun = time.monotonic()
+            other.execute("SELECT count(*) FROM raw.trade_v1")
+            assert time.monotonic() - begun < 1
+            time.sleep(0.05)
+        assert not change.done()
+        reader.execute("ROLLBACK")
+        assert change.result(timeout=30).applied == ("trade",)
+    _with(monkeypatch, Field("more", Kind.DECIMAL, "More."))
+    monkeypatch.setattr(module, "_ATTEMPTS", 2)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM raw.trade_v1")
+    with pytest.raises(MigrationError, match=rf"changed nothing: open .* {pid} \(tidemark_dbt, tidemark test"):
+        migrate(place.settings.warehouse)
+
+
 def test_a_contract_that_changed_a_type_needs_a_new_version(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     trade = CONTRACTS["trade"]
     changed = tuple(f.but(kind=Kind.TEXT) if f.name == "price" else f for f in trade.fields)
@@ -217,6 +246,7 @@ def test_the_password_is_never_shown() -> None:
 def test_roles_get_the_passwords_that_the_settings_hold(postgres_url: str, admin: WarehouseSettings) -> None:
     """Roles belong to the server that all tests share, so what is set is taken away again."""
     secrets = {"url": "postgresql://tidemark_loader:one@h/d", "dbt_password": "two", "gold_reader_password": "thr'ee"}
+    secrets["ops_reader_password"] = "four"
     query = b"SELECT rolname FROM pg_authid WHERE rolname LIKE 'tidemark%' AND rolpassword LIKE 'SCRAM%' ORDER BY 1"
     with psycopg.connect(postgres_url, autocommit=True) as server:
         try:
@@ -224,7 +254,7 @@ def test_roles_get_the_passwords_that_the_settings_hold(postgres_url: str, admin
             assert server.execute(query).fetchall() == []
             migrate(WarehouseSettings.model_validate({**secrets, "admin_url": admin.admin_url}))
             found = [role for (role,) in server.execute(query)]
-            assert found == ["tidemark_dbt", "tidemark_gold_ro", "tidemark_loader"]
+            assert found == ["tidemark_dbt", "tidemark_gold_ro", "tidemark_loader", "tidemark_ops_ro"]
         finally:
-            for role in (b"tidemark_dbt", b"tidemark_gold_ro", b"tidemark_loader"):
+            for role in (b"tidemark_dbt", b"tidemark_gold_ro", b"tidemark_loader", b"tidemark_ops_ro"):
                 server.execute(b"ALTER ROLE " + role + b" PASSWORD NULL")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import psycopg
@@ -14,6 +16,7 @@ from tidemark.completeness import counts
 from tidemark.completeness.loads import landing
 from tidemark.completeness.verdicts import HOUR, scope
 from tidemark.jobs import load, retain
+from tidemark.warehouse import definition_change
 
 DAY = T0.replace(hour=0)
 PARTITION = "raw.trade_v1_20260413"
@@ -61,6 +64,27 @@ def test_a_proven_day_goes_after_a_dry_run_that_says_so(loaded: Place) -> None:
     frame = scope(loaded.opened[0], "upbit", T0, T0 + 2 * HOUR, T0 + 5 * HOUR)
     found = counts.check(loaded.opened[0], frame, "trade", landing(loaded.opened[0], loaded.store, chain().topic))
     assert [v.status for v in found] == ["green", "green"]
+
+
+def test_a_day_that_is_read_stays_and_readers_pass(loaded: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the reader's transaction ends; nobody else waits for it."""
+    monkeypatch.setattr(definition_change, "PAUSE_S", 0.2)
+    monkeypatch.setattr(definition_change, "LOCK_TIMEOUT_S", 0.3)
+    seal(loaded)
+    reader, other = loaded.connect("tidemark_ops_ro"), loaded.connect("tidemark_ops_ro")
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM trade_v1")
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(outcome, loaded, "raw.trade_v1")
+        while not found.done():
+            begun = time.monotonic()
+            other.execute("SELECT count(*) FROM trade_v1")
+            assert time.monotonic() - begun < 1
+            time.sleep(0.05)
+    assert found.result().days == 0
+    assert f"{reader.info.backend_pid} (tidemark_ops_ro, tidemark test)" in found.result().stays[0]
+    reader.execute("ROLLBACK")
+    assert outcome(loaded, "raw.trade_v1").days == 1
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import time
 from datetime import timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -11,6 +14,7 @@ from tests.integration.warehouse.landed import T0, chain, land, trades
 from tests.integration.warehouse.place import Place
 from tidemark.jobs import load as job
 
+RUNBOOKS = Path(__file__).resolve().parents[3] / "docs" / "runbooks"
 DENIED = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction)
 
 
@@ -47,8 +51,92 @@ def test_a_reader_reads_gold_only(filled: Place, writable: bool) -> None:
             reader.execute(statement.encode())
 
 
+@pytest.mark.parametrize("writable", [False, True])
+def test_people_on_call_read_everything_and_change_nothing(filled: Place, writable: bool) -> None:
+    reader = filled.connect("tidemark_ops_ro")
+    for name in (
+        "completeness",  # without a schema: as runbooks and README have it
+        "ops.gap",
+        "silver.trade",
+        "silver.quarantine",
+        "gold.ohlcv_1h",
+        "ohlcv_1h",
+        "raw.trade_v1",
+        "trade_v1",
+        "raw.trade_v1_20260413",
+    ):
+        reader.execute(f"SELECT * FROM {name}".encode())
+    assert reader.execute("SELECT count(*) FROM raw.trade_v1, gold.ohlcv_1h").fetchone() == (5,)
+    if writable:
+        reader.execute("SET default_transaction_read_only TO off")
+    for statement in (
+        "DELETE FROM gold.ohlcv_1h",
+        "UPDATE silver.trade SET price = 0",
+        "INSERT INTO ops.gap (exchange, stream, from_at, cause) VALUES ('x', 'x', now(), 'x')",
+        "DELETE FROM ops.completeness",
+        "TRUNCATE raw.trade_v1",
+        "CREATE TABLE ops.mine (x int)",
+        "CREATE TEMPORARY TABLE mine (x int)",
+        "SELECT ops.ensure_raw_partition('trade_v1', 'trade_v1_20300101', '2030-01-01')",
+    ):
+        with pytest.raises(DENIED):
+            reader.execute(statement.encode())
+
+
+def _runbook_queries() -> list[str]:
+    """The queries of the runbooks as they are written, with their placeholders filled in."""
+    found = []
+    for page in sorted(RUNBOOKS.glob("*.md")):
+        text = page.read_text("utf-8")
+        blocks = [
+            *re.findall(r"```sql\n(.*?)```", text, re.DOTALL),
+            *re.findall(r"(?<!`)`(select [^`]+ from [^`]+)`", text),
+        ]
+        for statement in ";".join(blocks).split(";"):
+            if statement.strip().startswith("select") and "read_parquet" not in statement:
+                found.append(statement.replace("…", "1").strip())
+    return found
+
+
+def test_the_queries_of_runbooks_run_as_people_on_call(place: Place) -> None:
+    queries = _runbook_queries()
+    assert len(queries) >= 10
+    reader = place.connect("tidemark_ops_ro")
+    for query in queries:
+        reader.execute(query.encode())
+
+
+def test_people_on_call_read_what_is_made_later(filled: Place) -> None:
+    """Tables that a later release or dbt makes."""
+    filled.connect().execute("CREATE TABLE ops.later AS SELECT 1 AS x")
+    filled.connect("tidemark_dbt").execute("CREATE TABLE silver.later AS SELECT 1 AS x")
+    reader = filled.connect("tidemark_ops_ro")
+    assert reader.execute("SELECT count(*) FROM ops.later, silver.later").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("role", ["tidemark_gold_ro", "tidemark_ops_ro"])
+def test_a_reader_that_leaves_a_transaction_open_is_ended(filled: Place, role: str) -> None:
+    reader = filled.connect(role)
+    (bound,) = reader.execute("SHOW idle_in_transaction_session_timeout").fetchone() or ("",)
+    assert bound == "1min"
+    reader.execute("SET idle_in_transaction_session_timeout TO '300ms'")  # as the role's, in less time
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM gold.ohlcv_1h")
+    time.sleep(1)
+    with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+        reader.execute("SELECT 1")
+
+
+def test_no_statement_of_dbt_lasts_for_ever(filled: Place) -> None:
+    """Airflow's own time-out can't end one."""
+    dbt = filled.connect("tidemark_dbt")
+    assert dbt.execute("SHOW statement_timeout").fetchone() == ("25min",)
+    assert dbt.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("30min",)
+
+
 def test_a_reader_reads_tables_that_dbt_made_and_not_for_ever(filled: Place) -> None:
     reader = filled.connect("tidemark_gold_ro")
+    assert reader.execute("SELECT count(*) FROM ohlcv_1h").fetchone() == (1,)
     assert reader.execute("SELECT market, trade_count FROM gold.ohlcv_1h").fetchall() == [("BTC-KRW", 5)]
     assert reader.execute("SHOW default_transaction_read_only").fetchone() == ("on",)
     assert reader.execute("SHOW statement_timeout").fetchone() == ("30s",)
