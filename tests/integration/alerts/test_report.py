@@ -418,7 +418,7 @@ def test_a_dry_run_changes_nothing(
 
 
 def test_a_day_that_is_not_over_is_not_reported(settings: Settings) -> None:
-    with pytest.raises(ReportError, match="isn't over"):
+    with pytest.raises(ReportError, match="is not over in Korea"):
         run(settings, DATE, now=datetime(2026, 4, 13, 23, 59, tzinfo=KST))
 
 
