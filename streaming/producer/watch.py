@@ -161,7 +161,7 @@ class Watch:
             link.ask_turn(End.LIFETIME, f"replaced before the exchange's limit of {hours:.3g} h")
 
     def _start_over(self, now: float) -> None:
-        for quiet in (self._life, *self._datasets.values(), *self._streams.values()):
+        for quiet in (self._life, self._everything, *self._datasets.values(), *self._streams.values()):
             quiet.since, quiet.of_all = now, self._link.frames
         self._asked = None if self._asked is None else now
 

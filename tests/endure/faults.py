@@ -43,6 +43,8 @@ class Ordered:
     def explains(self, gap: Found) -> bool:
         """Whether a gap lies where this fault was."""
         ends = gap.to_at or datetime.max.replace(tzinfo=UTC)
+        if not self.loses:
+            return False
         near = gap.from_at <= self.until + _AFTER and ends >= self.at - _BEFORE
         dataset = gap.stream.partition("/")[0]
         return near and gap.exchange == self.exchange and (self.kind not in _OF_A_MARKET or dataset in _WITNESSED)

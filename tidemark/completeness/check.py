@@ -82,7 +82,7 @@ def check(
         found = _verdicts(connection, frame, landings, marks, has_caught_up, timeless=kafka.memory)
         looked = _looked(connection, carried)
         losses = lost.find(connection, exchange, found, landings)
-        alive = silence.refuted(connection, exchange)
+        alive = silence.refuted(connection, exchange, frame.now)
         refuted = {one.gap.key for one in gaps.known(connection, exchange) if one.gap_id in alive} if alive else set()
         silences = [gap for gap in _silences(connection, frame, heard_until) if gap.key not in refuted]
         holes = [*silences, *(one.gap for one in losses)]

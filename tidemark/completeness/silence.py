@@ -49,6 +49,7 @@ SELECT min(received_at) FROM {table} WHERE exchange = %(exchange)s AND received_
 _KILLED: Final = """
 SELECT gap_id, detail ->> 'before', from_at FROM ops.gap
 WHERE exchange = %s AND cause = 'killed' AND state IN ('open', 'not_served') AND detail ? 'before'
+    AND from_at >= %s
 """
 _LAST_RECORD: Final = """
 SELECT max(event_at) FROM raw.system_v1 WHERE exchange = %s AND connection = %s AND received_at >= %s
@@ -92,10 +93,13 @@ def find(connection: Connection, frame: Scope, heard_until: datetime | None = No
     return [gap for gap in found if gap.to_at is None or gap.to_at >= frame.start]
 
 
-def refuted(connection: Connection, exchange: str) -> dict[int, datetime]:
-    """Gaps of connections that were not killed: what was loaded since proves them alive. By id, when that was."""
+def refuted(connection: Connection, exchange: str, now: datetime) -> dict[int, datetime]:
+    """Gaps of connections that were not killed: what was loaded since proves them alive. By id, when that was.
+
+    Gaps that began more than a week before ``now`` (aware) stay as they are: no load is that late.
+    """
     found = {}
-    for gap_id, name, from_at in connection.execute(_KILLED, [exchange]).fetchall():
+    for gap_id, name, from_at in connection.execute(_KILLED, [exchange, now - _LOOK_BACK]).fetchall():
         row = connection.execute(_LAST_RECORD, [exchange, name, from_at]).fetchone()
         signs = [row[0] if row else None, _last_frame(connection, name)]
         alive_at = max((at for at in signs if at is not None), default=from_at)

@@ -51,7 +51,7 @@ states AS (
         WHERE one.exchange = exchanges.exchange AND one.dataset = 'trade' AND one.hour_at = hours.hour_at
     ) AS trades ON true
     LEFT JOIN LATERAL (
-        SELECT CASE status WHEN 'open' THEN 'provisional' ELSE status END AS state FROM ops.completeness AS one
+        SELECT CASE status WHEN 'open' THEN 'unchecked' ELSE status END AS state FROM ops.completeness AS one
         WHERE one.exchange = exchanges.exchange AND one.dataset = 'system' AND one.identity = 0
             AND one.hour_at = hours.hour_at
     ) AS socket ON true

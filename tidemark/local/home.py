@@ -21,7 +21,6 @@ from tidemark.warehouse.connection import Connection
 
 _KST: Final = ZoneInfo("Asia/Seoul")
 _DAY: Final = timedelta(days=1)
-_HOURS: Final = 24
 _TIMEOUT_MS: Final = 5_000
 _CHECKED: Final = "SELECT max(checked_at) FROM ops.completeness"
 _GAPS: Final = "SELECT count(*) FROM ops.gap WHERE state IN ('open', 'not_served')"

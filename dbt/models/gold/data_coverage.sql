@@ -40,7 +40,7 @@ cross join
             coalesce(
                 min(known.state),
                 -- The connections themselves have no rows to account for.
-                case when hours.red_checks > 0 then 'red' when hours.open_checks > 0 then 'provisional' else 'green' end
+                case when hours.red_checks > 0 then 'red' when hours.open_checks > 0 then 'unchecked' else 'green' end
             ) as state
         from {{ source('ops', 'hour_state') }} as known
         where known.exchange = hours.exchange

@@ -222,6 +222,8 @@ def test_an_hour_in_which_nothing_traded_is_covered_by_the_socket(warehouse: War
         "delete from ops.completeness where dataset = 'trade' and hour_at = %s", (f"{DATE} 00:00+09",)
     )
     assert coverage_complete(loader, DATE)
+    warehouse.verdict(0, 0, "open", "system")
+    assert collect(loader, DATE).value("coverage.hours.unchecked") == 1, "a socket that is not judged proves nothing"
 
 
 def test_an_hour_whose_trades_were_all_dead_letters_is_not_verified(warehouse: Warehouse, loader: Connection) -> None:

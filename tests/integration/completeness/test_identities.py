@@ -626,14 +626,14 @@ def test_a_gap_of_a_connection_that_proves_alive_is_taken_back(place: Place) -> 
     load(place)
     gaps.write(connection, "upbit", silence.find(connection, frame(place), T0 + 30 * minute))
     connection.execute("UPDATE ops.gap SET state = 'not_served', said = 'no such data'")
-    assert silence.refuted(connection, "upbit") == {}
+    assert silence.refuted(connection, "upbit", NOW) == {}
     land(place.store, chain(), trades(chain(), 61, 5, T0 + 40 * minute))
     load(place)
-    alive = silence.refuted(connection, "upbit")
+    alive = silence.refuted(connection, "upbit", NOW)
     assert [at >= T0 + 40 * minute for at in alive.values()] == [True]
     gaps.refute(connection, alive)
     assert place.value("SELECT state FROM ops.gap") == "nothing_missing"
-    assert silence.refuted(connection, "upbit") == {}
+    assert silence.refuted(connection, "upbit", NOW) == {}
 
 
 def test_a_connection_that_said_nothing_counts_until_its_last_frame(place: Place) -> None:
