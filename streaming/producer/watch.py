@@ -36,8 +36,8 @@ _ALIVE_EVERY_S: Final = 60.0
 #: Planned rotation happens at some moment between these parts of a connection's lifetime.
 _ROTATION: Final = (0.80, 0.95)
 _MOST_DOUBLINGS: Final = 6
-#: So many frames must be missing by the stream's usual rate: calm hours have a tenth of the frames of busy ones, and
-#: even then a pause of ten times the usual one comes by chance once in 20,000.
+#: So many frames must be missing by the stream's usual rate. A calm hour has a tenth of the frames of a busy one: even
+#: then ten are missing, which chance brings about once in 20,000 times.
 _MISSED: Final = 100.0
 #: The whole connection's calm explains a stream's silence down to this part of its usual rate.
 _LEAST_PACE: Final = 0.05

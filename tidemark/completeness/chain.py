@@ -103,12 +103,16 @@ def caught_up(landings: Iterable[Landing], watermarks: Iterable[Watermark], hour
 
 def loaded_spans(landings: Iterable[Landing]) -> dict[Chain, list[Span]]:
     """First and last offset of every loaded object of each chain."""
-    loaded: dict[Chain, list[Span]] = defaultdict(list)
+    return {chain: [(load.start, load.end) for load in loads] for chain, loads in _loads(landings).items()}
+
+
+def _loads(landings: Iterable[Landing]) -> dict[Chain, list[Load]]:
+    loads: dict[Chain, list[Load]] = defaultdict(list)
     for landing in landings:
         for load in landing.loads:
             if load.chained:
-                loaded[Chain(landing.topic, load.cluster, load.epoch, load.partition)].append((load.start, load.end))
-    return loaded
+                loads[Chain(landing.topic, load.cluster, load.epoch, load.partition)].append(load)
+    return loads
 
 
 def unloaded(landing: Landing) -> set[Chain]:
@@ -128,13 +132,10 @@ def received_until(landings: Iterable[Landing], ends: Mapping[Chain, int], now: 
     A partition that is loaded up to its end counts until ``now``, any other until the last receipt before its first
     missing offset. None: nothing of some partition is loaded, or there is no partition.
     """
-    loads: dict[Chain, list[Load]] = defaultdict(list)
-    for landing in landings:
-        for load in landing.loads:
-            if load.chained:
-                loads[Chain(landing.topic, load.cluster, load.epoch, load.partition)].append(load)
+    loads = _loads(landings)
     moments = [_received_until(loads.get(chain, []), end, now) for chain, end in ends.items()]
-    return min((at for at in moments if at is not None), default=None) if None not in moments else None
+    known = [at for at in moments if at is not None]
+    return min(known) if known and len(known) == len(moments) else None
 
 
 def _received_until(loads: Sequence[Load], end: int, now: datetime) -> datetime | None:
